@@ -1,0 +1,1 @@
+"""`postbus up` and the admin commands."""

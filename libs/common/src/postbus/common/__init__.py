@@ -1,0 +1,1 @@
+"""What all services agree on: ids, events, errors, the bus, the store, secrets, MIME."""

@@ -1,0 +1,151 @@
+"""Commands between services: one request model each. Answers are JSON that the API passes on as it is, or a stream.
+
+Subjects: `ee.rpc.<partition>.<op>` reaches the worker that owns the account, `ee.rpc.auth.<op>` any auth service.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from postbus.common import ids
+from postbus.common.accounts import Protocol
+from postbus.common.jobs import Filing
+
+ACCOUNTS_CHANGED = "ee.ctl.accounts"  # hint, payload: account token: created, changed, deleted, or to be reconnected
+SETTINGS_CHANGED = "ee.ctl.settings"  # hint, no payload
+PLACEMENT_CHANGED = "ee.ctl.place"  # hint, no payload
+METRICS_WANTED = "ee.ctl.metrics"  # request to all: each answers its own metrics as Prometheus text
+
+TextType = Literal["plain", "html", "*"]
+
+
+class Command(BaseModel):
+    """Base of all requests: which account, by its id."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    account: str
+
+
+class CountMailboxes(Command):
+    """`mailboxes`: live counters of all mailboxes. Answer: `{path: {messages, unseen} | {error}}`."""
+
+
+class ListMessages(Command):
+    """`messages`: one page of a mailbox, newest first. Answer: the body of the listing."""
+
+    path: str
+    page: int = 0
+    page_size: int = 20
+
+
+class GetMessage(Command):
+    """`message`: one message. Answer: its body; text only with `text_type`."""
+
+    message: str
+    text_type: TextType | None = None
+    max_bytes: int | None = None
+    mark_as_seen: bool = False
+
+
+class GetText(Command):
+    """`text`: the text of a message by its text id. Answer: `{plain?, html?, hasMore}`."""
+
+    text: str
+    text_type: TextType = "*"
+    max_bytes: int | None = None
+
+
+class GetAttachment(Command):
+    """`attachment`: a stream; its head is a DownloadHead."""
+
+    attachment: str
+
+
+class GetSource(Command):
+    """`source`: the message as it came, a stream; its head is a DownloadHead."""
+
+    message: str
+
+
+class GetReference(Command):
+    """`reference`: what a reply or forward needs of the original. Answer: ReferenceInfo."""
+
+    message: str
+
+
+class FileMessage(Command):
+    """`file`: put the copy of a delivered message where it belongs and flag the original. Answer: FileResult.
+
+    Idempotent by Message-ID. `raw` is empty where the bytes lie in RAW (`filing.raw_chunks`).
+    """
+
+    filing: Filing
+    raw: bytes = b""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Reconnect(Command):
+    """`reconnect`: drop the connections and start again. Answer: `{}`."""
+
+
+class EnsureCredentials(Command):
+    """`ensure` (auth): fetch credentials of an account with `useAuthServer` and keep them sealed for the asker.
+
+    Errors: AuthenticationFailed when the auth server refuses or answers nonsense, ConnectFailed when it is away.
+    """
+
+    proto: Protocol
+
+
+class DownloadHead(BaseModel):
+    """What a download is, before its bytes: `filename` None where the message names none, `size` None if unknown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    content_type: str
+    filename: str | None = None
+    disposition: Literal["attachment", "inline"] = "attachment"
+    size: int | None = None
+
+
+class ReferenceAddress(BaseModel):
+    """An address of the original message."""
+
+    name: str = ""
+    address: str
+
+
+class ReferenceInfo(BaseModel):
+    """What a reply or forward needs to know of the original message."""
+
+    message_id: str | None
+    in_reply_to: str | None
+    references: str | None
+    subject: str
+    from_: list[ReferenceAddress]
+    reply_to: list[ReferenceAddress]
+    to: list[ReferenceAddress]
+    cc: list[ReferenceAddress]
+    thread_id: str | None = None
+
+
+class FileResult(BaseModel):
+    """What became of a filing: the path of the copy, or why there is none."""
+
+    path: str | None = None
+    skipped: str | None = None
+
+
+def owner_subject(token: str, operation: str) -> str:
+    """Where the owner of an account listens for a command."""
+    return f"ee.rpc.{ids.partition_of(token)}.{operation}"
+
+
+def auth_subject(operation: str) -> str:
+    """Where the auth services listen."""
+    return f"ee.rpc.auth.{operation}"

@@ -1,0 +1,182 @@
+"""Who owns which partition: leases with epochs in the store, one script a step (design, section 6).
+
+A plan that every worker computes alike from the live members says who *should* own a partition; the lease says who
+*does*. Every write of state is fenced by the epoch of the lease, so safety rests on the store's order, not on clocks.
+A worker that can't reach the store keeps what it has and gives up only what somebody else has claimed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from redis.asyncio import Redis
+
+from postbus.common.errors import Unavailable
+from postbus.common.store import keys
+from postbus.common.store.client import Script, as_text, store_errors
+
+log = structlog.get_logger()
+
+LEASE_MS = 3_000
+BEAT_S = 0.6
+CLAIM_RETRY_S = 0.25
+
+# KEYS: members, own. ARGV: worker, lease ms. Returns the live members.
+_BEAT = Script("""
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
+return redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
+""")
+# ARGV: worker, partition ... Returns the epoch of each, or -1 where a live worker holds it.
+_CLAIM = Script("""
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local result = {}
+for i = 2, #ARGV do
+  local held = redis.call('HGET', KEYS[2], ARGV[i]) or '|0'
+  local owner, epoch = string.match(held, '^(.-)|(%d+)$')
+  local expiry = tonumber(redis.call('ZSCORE', KEYS[1], owner) or '0')
+  if owner == ARGV[1] then result[#result + 1] = tonumber(epoch)
+  elseif owner ~= '' and expiry >= now then result[#result + 1] = -1
+  else
+    local fresh = math.max(tonumber(epoch) + 1, now)
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[1] .. '|' .. string.format('%.0f', fresh))
+    result[#result + 1] = fresh
+  end
+end
+return result
+""")
+# ARGV: worker, (partition, epoch) ... The owner is blanked, the epoch stays.
+_RELEASE = Script("""
+for i = 2, #ARGV, 2 do
+  if redis.call('HGET', KEYS[2], ARGV[i]) == ARGV[1] .. '|' .. ARGV[i + 1] then
+    redis.call('HSET', KEYS[2], ARGV[i], '|' .. ARGV[i + 1])
+  end
+end
+return 1
+""")
+
+OnClaim = Callable[[int, int], Awaitable[None]]
+OnRelease = Callable[[int], Awaitable[None]]
+
+
+def plan_owners(members: Sequence[str], partitions: int) -> dict[int, str]:
+    """Partition → worker: rendezvous hashing with a cap, so that loads differ by one at most and moves are few."""
+    if not members:
+        return {}
+    capacity = -(-partitions // len(members))
+    load = dict.fromkeys(members, 0)
+    plan = {}
+    for partition in range(partitions):
+        ranked = sorted(members, key=lambda worker: _score(worker, partition), reverse=True)
+        plan[partition] = owner = next(worker for worker in ranked if load[worker] < capacity)
+        load[owner] += 1
+    return plan
+
+
+@dataclass(slots=True)
+class Placement:
+    """One worker's part in the protocol: `run` keeps it, `on_claim(partition, epoch)` and `on_release(partition)` act.
+
+    `changed` is set from outside when another worker says that it released something.
+    """
+
+    redis: Redis
+    name: str
+    worker: str
+    partitions: int
+    on_claim: OnClaim
+    on_release: OnRelease
+    announce: Callable[[], Awaitable[None]]
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    owned: dict[int, int] = field(default_factory=dict)
+    _stopping: bool = field(default=False)
+    _plan_of: tuple[str, ...] = field(default=())
+    _plan: dict[int, str] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Take and give partitions until `stop`; a store that is away changes nothing."""
+        while not self._stopping:
+            started = time.monotonic()
+            wait = BEAT_S
+            try:
+                if await self._step():
+                    wait = CLAIM_RETRY_S
+            except Unavailable as error:
+                log.warning("placement can't reach the store", error=error.message)
+            await self._sleep(max(0.0, wait - (time.monotonic() - started)))
+
+    async def stop(self) -> None:
+        """Give everything up in order: close, release, say so. The next owner starts at once."""
+        self._stopping = True
+        self.changed.set()
+        await self._give_up(list(self.owned))
+        members, _ = keys.placement(self.name)
+        try:
+            async with store_errors():
+                await self.redis.zrem(members, self.worker)
+        except Unavailable as error:
+            log.warning("placement could not sign off", error=error.message)
+        await self.announce()
+
+    async def _step(self) -> bool:
+        """One beat; True when there is something we should own and do not yet."""
+        beat = await _BEAT.run(self.redis, keys.placement(self.name), [self.worker, LEASE_MS])
+        members = tuple(sorted(as_text(raw) for raw in beat))
+        if members != self._plan_of:
+            self._plan_of, self._plan = members, plan_owners(members, self.partitions)
+        await self._drop_lost()
+        mine = {partition for partition, worker in self._plan.items() if worker == self.worker}
+        if surplus := [partition for partition in self.owned if partition not in mine]:
+            await self._give_up(surplus)
+            await self.announce()
+        wanted = sorted(mine - self.owned.keys())
+        if wanted and not self._stopping:
+            epochs = await _CLAIM.run(self.redis, keys.placement(self.name), [self.worker, *wanted])
+            for partition, epoch in zip(wanted, epochs, strict=True):
+                if epoch >= 0:
+                    self.owned[partition] = int(epoch)
+                    await self.on_claim(partition, int(epoch))
+        return bool(mine - self.owned.keys())
+
+    async def _drop_lost(self) -> None:
+        """Close what somebody else has claimed while we were away."""
+        if not self.owned:
+            return
+        partitions = sorted(self.owned)
+        async with store_errors():
+            held = await self.redis.hmget(keys.placement(self.name)[1], [str(partition) for partition in partitions])
+        for partition, raw in zip(partitions, held, strict=True):
+            if raw is None or as_text(raw) != f"{self.worker}|{self.owned[partition]}":
+                log.warning("partition lost", partition=partition)
+                del self.owned[partition]
+                await self.on_release(partition)
+
+    async def _give_up(self, partitions: Sequence[int]) -> None:
+        await asyncio.gather(*(self.on_release(partition) for partition in partitions))
+        held = [str(part) for partition in partitions for part in (partition, self.owned.pop(partition))]
+        if held:
+            try:
+                await _RELEASE.run(self.redis, keys.placement(self.name), [self.worker, *held])
+            except Unavailable as error:
+                log.warning("partitions could not be released", error=error.message)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.changed.wait()
+        except TimeoutError:
+            return
+        if not self._stopping:
+            self.changed.clear()
+
+
+def _score(worker: str, partition: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{worker}/{partition}".encode(), digest_size=8).digest())

@@ -1,0 +1,89 @@
+"""Settings of the running system (contract, `settings.json`): `POST /v1/settings` changes them for all services at once.
+
+Only keys whose feature exists are here: anything else is refused. Secrets are sealed in the store and never read back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+SECRET_SETTINGS = frozenset({"serviceSecret"})
+
+_TRUE = frozenset({"y", "true", "1", "on"})
+_FALSE = frozenset({"n", "false", "0", ""})
+_HTTP_URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
+
+
+def _flag(value: Any) -> Any:
+    """Booleans as the contract takes them: also Y/true/1/on and N/false/0 and nothing."""
+    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
+        return value.strip().lower() in _TRUE
+    return bool(value) if value in (0, 1) else value
+
+
+def _url(value: str) -> str:
+    """An absolute http or https URL, kept as it was written; nothing switches the feature off."""
+    if value:
+        _HTTP_URL.validate_python(value)
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Url = Annotated[str, AfterValidator(_url)]
+
+
+class HeaderSetting(BaseModel):
+    """One header that is added to webhooks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    key: str = Field(max_length=1024, pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
+    value: str = Field("", max_length=10_240, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")
+
+
+class ServiceSettings(BaseModel):
+    """All settings; None where nobody decided. `effective_*` say what then holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    webhooks_enabled: Flag | None = Field(None, description="Master switch of webhooks; on unless set to false")
+    webhooks: Url | None = Field(None, description="Where events are posted; userinfo becomes Basic authentication")
+    webhook_events: list[Annotated[str, Field(max_length=256)]] | None = Field(
+        None, description="Events that are posted; unset or `*` means all"
+    )
+    webhooks_custom_headers: list[HeaderSetting] | None = Field(None, description="Headers added to every webhook")
+    notify_headers: list[Annotated[str, Field(max_length=256)]] | None = Field(
+        None, description="Message headers copied into messageNew; `*` means all"
+    )
+    notify_text: Flag | None = Field(None, description="Put the text into messageNew; on unless set to false")
+    notify_text_size: int | None = Field(None, ge=0, description="Most characters per text type in messageNew")
+    service_url: Url | None = Field(None, description="Public base URL of this service")
+    service_secret: str | None = Field(None, description="Key of webhook signatures; made at first start")
+    auth_server: Url | None = Field(None, description="Where credentials of accounts with useAuthServer come from")
+    delivery_attempts: int | None = Field(None, ge=0, description="Attempts to deliver a submission; unset: 3 days")
+    ignore_mail_cert_errors: Flag | None = Field(None, description="Trust any certificate of mail servers")
+
+    @property
+    def effective_webhooks(self) -> str | None:
+        """The global target, None while webhooks are off."""
+        return self.webhooks or None if self.webhooks_enabled is not False else None
+
+    @property
+    def effective_notify_text(self) -> bool:
+        """Whether messageNew carries the text."""
+        return self.notify_text is not False
+
+    @property
+    def effective_notify_text_size(self) -> int:
+        """Most characters per text type in messageNew."""
+        return 2_097_152 if self.notify_text_size is None else self.notify_text_size
+
+    def wants_event(self, event: str) -> bool:
+        """Whether the global target gets this event."""
+        return self.webhook_events is None or "*" in self.webhook_events or event in self.webhook_events
+
+
+SETTING_NAMES: dict[str, str] = {(field.alias or name): name for name, field in ServiceSettings.model_fields.items()}

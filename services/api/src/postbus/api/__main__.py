@@ -1,0 +1,5 @@
+"""`python -m postbus.api`."""
+
+from postbus.api.service import main
+
+main()

@@ -1,0 +1,1 @@
+"""Keeps credentials fetched from elsewhere ready for those who log in."""

@@ -1,0 +1,5 @@
+"""`python -m postbus.auth`."""
+
+from postbus.auth.service import main
+
+main()

@@ -1,0 +1,1 @@
+"""IMAP: connections, the message index, sync, commands on messages and mailboxes."""

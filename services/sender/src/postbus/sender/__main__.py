@@ -1,0 +1,5 @@
+"""`python -m postbus.sender`."""
+
+from postbus.sender.service import main
+
+main()

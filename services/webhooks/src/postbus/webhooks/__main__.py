@@ -1,0 +1,5 @@
+"""`python -m postbus.webhooks`."""
+
+from postbus.webhooks.service import main
+
+main()

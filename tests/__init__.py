@@ -1,0 +1,1 @@
+"""The specification of Postbus, as tests that run against real servers."""

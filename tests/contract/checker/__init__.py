@@ -1,0 +1,1 @@
+"""Compare OpenAPI documents, webhook deliveries and settings with the contract; nothing here knows our code."""
