@@ -40,7 +40,8 @@ class Submission(Job):
     """A message that was accepted: everything that delivering it needs but the bytes.
 
     `raw_chunks` is the number of pieces in RAW, 0 where the bytes ride in the job; `size` is their length in all.
-    `attempts_limit` None means that only the deadline counts.
+    `attempts_limit` None means that only the deadline counts. `bcc` is the Bcc header of the stored copy, folded and
+    without its name; the message that travels has none.
     """
 
     queue_id: str
@@ -54,6 +55,7 @@ class Submission(Job):
     attempts_limit: int | None = None
     size: int
     raw_chunks: int = 0
+    bcc: str | None = None
     copy_sent: bool | None = None
     sent_mail_path: str | None = None
     reference: ReferenceTask | None = None
@@ -68,6 +70,7 @@ class Filing(Job):
     created: Instant
     size: int
     raw_chunks: int = 0
+    bcc: str | None = None
     copy_sent: bool = True
     sent_mail_path: str | None = None
     reference: ReferenceTask | None = None

@@ -20,19 +20,20 @@ from typing import TypeVar
 import structlog
 import uvloop
 from nats.aio.msg import Msg
-from postbus.common.config import Config, ConfigError, load_config
-from postbus.common.logs import configure_logs
-from postbus.common.telemetry import configure_telemetry
 from redis.asyncio import Redis
 
 from postbus.common import commands, metrics
 from postbus.common.bus.connection import Bus, BusAddress, connect_bus
+from postbus.common.config import Config, ConfigError, load_config
 from postbus.common.errors import Unavailable
+from postbus.common.logs import configure_logs
 from postbus.common.secrets import Secrets, choose_provider
 from postbus.common.store.accounts import AccountStore
-from postbus.common.store.client import connect_store, store_errors
+from postbus.common.store.client import as_text, connect_store, store_errors
 from postbus.common.store.keys import KEYS
 from postbus.common.store.settings import SettingsCache, SettingsStore
+from postbus.common.store.stats import Stats
+from postbus.common.telemetry import close_telemetry, configure_telemetry
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Parts:
     secrets: Secrets
     settings_store: SettingsStore
     settings: SettingsCache
+    stats: Stats
 
 
 Serve = Callable[[Parts], Awaitable[None]]
@@ -69,7 +71,7 @@ class SaltStore:
         """The salt; the first to ask draws it."""
         async with store_errors():
             await self._redis.hsetnx(KEYS, "salt", os.urandom(SALT_BYTES).hex())
-            return bytes.fromhex((await self._redis.hget(KEYS, "salt") or b"").decode())
+            return bytes.fromhex(as_text(await self._redis.hget(KEYS, "salt") or b""))
 
 
 def run_service(service: str, serve: Serve) -> None:
@@ -85,8 +87,11 @@ def run_configured(service: str, serve: Serve, config: Config) -> None:
     """Run a service with a configuration that was read before (the supervisor forks into this)."""
     configure_logs(config.log_level, service=service)
     configure_telemetry(service, config.otlp_endpoint)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(service, serve, config))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(service, serve, config))
+    finally:
+        close_telemetry()
 
 
 async def open_parts(stack: AsyncExitStack, service: str, config: Config) -> Parts:
@@ -103,7 +108,9 @@ async def open_parts(stack: AsyncExitStack, service: str, config: Config) -> Par
     await _patiently(settings_store.ensure_service_secret)
     await _patiently(settings.load)
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    return Parts(service, worker, config, bus, redis, AccountStore(redis), secrets, settings_store, settings)
+    stats = Stats(redis)
+    stack.push_async_callback(stats.flush)
+    return Parts(service, worker, config, bus, redis, AccountStore(redis), secrets, settings_store, settings, stats)
 
 
 async def _run(service: str, serve: Serve, config: Config) -> None:
@@ -132,13 +139,13 @@ async def _serve_until(stopping: asyncio.Task[bool], parts: Parts, serve: Serve)
     await parts.bus.nc.subscribe(commands.METRICS_WANTED, cb=on_metrics)
     log.info("service ready", worker=parts.worker)
     working = asyncio.ensure_future(serve(parts))
-    watching = asyncio.create_task(parts.settings.run())
+    beside = [asyncio.create_task(parts.settings.run()), asyncio.create_task(parts.stats.run())]
     try:
-        await asyncio.wait([stopping, working, watching], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, working, *beside], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        watching.cancel()
-        working.cancel()
-        results = await asyncio.gather(working, watching, return_exceptions=True)
+        for task in (working, *beside):
+            task.cancel()
+        results = await asyncio.gather(working, *beside, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
             raise result

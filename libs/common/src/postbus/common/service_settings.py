@@ -1,4 +1,4 @@
-"""Settings of the running system (contract, `settings.json`): `POST /v1/settings` changes them for all services at once.
+"""Settings of the running system (contract, `settings.json`): `POST /v1/settings` changes them for all services.
 
 Only keys whose feature exists are here: anything else is refused. Secrets are sealed in the store and never read back.
 """

@@ -54,7 +54,7 @@ def parse_addresses(value: bytes | str) -> list[Address]:
         if kind != "separator":
             element.add(kind, token)
             continue
-        if token != ":":  # a group's name is dropped, its members stay
+        if token != ":":  # noqa: S105 - a group's name is dropped, its members stay
             found.extend(element.addresses())
         element = _Element()
         if len(found) >= MAX_ADDRESSES:
@@ -166,7 +166,7 @@ def _clean(address: str) -> str:
 
 def _phrase_text(parts: list[tuple[str, str]]) -> str:
     """A display name: quoted strings unescaped, white space collapsed outside of them, encoded words decoded."""
-    pieces = []
+    pieces: list[str] = []
     for kind, token in parts:
         match kind:
             case "space":

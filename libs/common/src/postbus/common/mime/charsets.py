@@ -1,7 +1,8 @@
 """Bytes to text when the charset label may be missing, misspelt or a lie.
 
-Labels mean what they mean in practice (WHATWG Encoding Standard, 4.2): `gb2312` mail is written in gb18030, `iso-8859-1`
-mail in windows-1252. Only names Python ships are looked up, so a stranger's label never grows an import cache.
+Labels mean what they mean in practice (WHATWG Encoding Standard, 4.2): `gb2312` mail is written in gb18030,
+`iso-8859-1` mail in windows-1252. Only names Python ships are looked up, so a stranger's label never grows an import
+cache.
 """
 
 from __future__ import annotations
@@ -20,11 +21,27 @@ MAX_LABEL: Final = 64  # characters
 BROKEN_SHARE: Final = 4  # at most one broken character in so many non-ASCII bytes, or the label was wrong
 
 _EXTRA_CODECS: Final = frozenset(
-    "cp1006 cp720 cp737 cp856 cp874 cp875 iso8859_1 koi8_t koi8_u mac_arabic mac_croatian mac_farsi mac_romanian utf_8_sig"
-    .split()
+    {
+        "cp1006",
+        "cp720",
+        "cp737",
+        "cp856",
+        "cp874",
+        "cp875",
+        "iso8859_1",
+        "koi8_t",
+        "koi8_u",
+        "mac_arabic",
+        "mac_croatian",
+        "mac_farsi",
+        "mac_romanian",
+        "utf_8_sig",
+    }
 )
 # Transforms that are no charset, and names that exist on one platform only.
-_NOT_TEXT: Final = frozenset("base64_codec bz2_codec hex_codec quopri_codec rot_13 uu_codec zlib_codec mbcs".split())
+_NOT_TEXT: Final = frozenset(
+    {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs"}
+)
 _CODECS: Final = (frozenset(aliases.values()) | _EXTRA_CODECS) - _NOT_TEXT
 _MEANT: Final[dict[str, str]] = {  # Python's codec -> the superset that mail under this label is really written in
     "latin_1": "cp1252",

@@ -76,10 +76,8 @@ class _Base64:
 
     def feed(self, chunk: bytes) -> bytes:
         letters = self._rest + chunk.translate(None, _NOT_BASE64)
-        decoded = []
         *padded, self._rest = letters.split(b"=")
-        for run in padded:
-            decoded.append(_base64_run(run))
+        decoded = [_base64_run(run) for run in padded]
         whole = len(self._rest) // 4 * 4
         decoded.append(binascii.a2b_base64(self._rest[:whole]))
         self._rest = self._rest[whole:]

@@ -87,7 +87,7 @@ class Secrets:
         return self.ring.seal(plain, account=account, field=field)
 
     async def open(self, sealed: str, *, account: str, field: str) -> str:
-        """Decrypt; a key that is not known yet is looked for once. SecretUnreadable, or KeysUnavailable without keys."""
+        """Decrypt; a key not known yet is looked for once. SecretUnreadable, or KeysUnavailable without keys."""
         try:
             return self.ring.open(sealed, account=account, field=field)
         except SecretUnreadable as error:

@@ -162,13 +162,13 @@ def _create_key_file(path: Path) -> None:
     key = os.urandom(KEY_SIZE)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{kid_of(os.urandom(KEY_SIZE))}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(compose_ring({kid_of(key): key}, kid_of(key)))
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(draft, path)
-            log.warning("encryption key made: keep a copy of this file, without it stored passwords are lost", path=path)
+            log.warning("encryption key made: keep a copy, without it stored passwords are lost", path=str(path))
     finally:
         draft.unlink(missing_ok=True)
     _sync_directory(path.parent)

@@ -1,8 +1,8 @@
 """Reads one secret from Vault or OpenBao: AppRole login, KV engine of version 2, tokens kept alive or replaced.
 
 hvac waits in its calls, so it has a thread of its own. Facts measured with hvac 2.4 and OpenBao 2.7: a denied path and
-an expired token are both Forbidden, a sealed server is VaultDown, an unreachable one is an error of `requests`, which is
-an OSError, and a token at its maximum life can't be renewed.
+an expired token are both Forbidden, a sealed server is VaultDown, an unreachable one is an error of `requests`, which
+is an OSError, and a token at its maximum life can't be renewed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from postbus.common import metrics
 from postbus.common.secrets.errors import KeysUnavailable, SecretsState
 
-TIMEOUT_S = 3.0  # of each request
+TIMEOUT_S = 3  # of each request
 RENEW_AFTER = 2 / 3  # of the life of a token
 
 

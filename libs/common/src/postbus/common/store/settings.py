@@ -55,7 +55,7 @@ class SettingsStore:
         for name in SECRET_SETTINGS & stored.keys():
             stored[name] = self._sealer.seal(stored[name], account="", field=name)
         gone = [name for name, value in stored.items() if value is None]
-        kept = {name: json.dumps(value) for name, value in stored.items() if value is not None}
+        kept: dict[Any, Any] = {name: json.dumps(value) for name, value in stored.items() if value is not None}
         async with store_errors(), self._redis.pipeline(transaction=True) as pipe:
             if gone:
                 pipe.hdel(keys.SETTINGS, *gone)
