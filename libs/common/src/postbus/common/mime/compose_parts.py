@@ -22,8 +22,6 @@ _PARAMETER_NAME: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}")
 _CONTENT_ID: Final = re.compile(r"[!-;=?-~]{1,900}")
 _NOT_SEVEN_BIT: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xff]")
 _EIGHT_BIT: Final = re.compile(rb"[\x80-\xff]")
-_TOO_LONG: Final = re.compile(rb"[^\n]{%d}" % (MAX_LINE + 2))  # with its CR
-_OVER_WISHED: Final = re.compile(rb"[^\n]{%d}" % (WISHED_LINE + 2))
 _ENCODED_BY_QP: Final = bytes(o for o in range(256) if not (0x20 <= o <= 0x7E or o in b"\t\r\n") or o == 0x3D)
 _OWN_PARAMETERS: Final = frozenset({"name", "boundary"})
 
@@ -83,7 +81,7 @@ def head_and_body(fields: Sequence[str], part: Part) -> list[bytes]:
 def _text_part(subtype: str, text: str) -> Part:
     """Text in UTF-8: as it is where that is safe, else in the shorter of quoted-printable and base64."""
     data = _with_crlf(replace_surrogates(text).encode())
-    if not _NOT_SEVEN_BIT.search(data) and not _OVER_WISHED.search(data):
+    if not _NOT_SEVEN_BIT.search(data) and _longest_line(data) <= WISHED_LINE:
         encoding, body = "7bit", data
     else:
         encoding, body = _shorter(data)
@@ -132,7 +130,7 @@ def _attachment_body(content_type: str, content: bytes) -> tuple[str, bytes]:
     if content_type != "message/rfc822":
         return "base64", _base64_lines(content)
     message = _with_crlf(content)
-    if b"\0" in message or _TOO_LONG.search(message):
+    if b"\0" in message or _longest_line(message) > MAX_LINE:
         return "base64", _base64_lines(content)
     return ("8bit" if _EIGHT_BIT.search(message) else "7bit"), message
 
@@ -151,3 +149,8 @@ def _base64_lines(data: bytes) -> bytes:
 
 def _with_crlf(data: bytes) -> bytes:
     return _LINE_END.sub(b"\r\n", data) if b"\r" in data else data.replace(b"\n", b"\r\n")
+
+
+def _longest_line(data: bytes) -> int:
+    """In octets, without line ends; one pass, where a search for long lines would look at each octet many times."""
+    return max(map(len, data.split(b"\r\n")))

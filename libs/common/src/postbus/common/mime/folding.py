@@ -58,14 +58,14 @@ def text_tokens(text: str, *, column: int, literal: bool = True) -> list[str]:
     Words that can't stand as they are become encoded words. With `literal`, what looks like an encoded word is text
     too; without, it passes. `column` is where the first token starts.
     """
-    words = _SINGLE_SPACE.split(text.replace("\t", " ").strip())
+    words = _SINGLE_SPACE.split(text.replace("\t", " ").strip(" "))
     coded = [not _stands_plain(word, literal) for word in words]
     return list(_encoded_runs(words, coded, column))
 
 
 def phrase_tokens(name: str, *, column: int) -> list[str]:
     """Tokens of a display name (RFC 5322, 3.2.5): atoms, a quoted string, or encoded words."""
-    name = name.replace("\t", " ").strip()
+    name = name.replace("\t", " ").strip(" ")
     if not name:
         return []
     if not _PLAIN.fullmatch(name) or "=?" in name or len(name) > MAX_LINE // 2:

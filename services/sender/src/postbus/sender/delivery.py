@@ -1,0 +1,101 @@
+"""One attempt to deliver a submission through its account's SMTP server; what became of it is a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from postbus.common.accounts import Account
+from postbus.common.credentials import Credentials, load_credentials
+from postbus.common.errors import AuthenticationFailed, PostbusError, Unavailable
+from postbus.common.jobs import Submission
+from postbus.common.mime.compose import wire_address
+from postbus.common.secrets import SecretUnreadable
+from postbus.common.service import Parts
+from postbus.common.store import keys
+from postbus.common.store.client import store_errors
+from postbus.sender.content import Content
+from postbus.sender.greeting import choose_local_address, ehlo_name
+from postbus.sender.outcome import Accepted, DeliveryFailed, Failure, Route
+from postbus.sender.phases import Phases
+from postbus.sender.pool import Login, Pool
+from postbus.sender.session import Mail, Server, Timeouts, open_session
+from postbus.sender.tls import tls_context
+
+CREDENTIALS_DEADLINE_S = 30.0
+
+
+@dataclass(slots=True)
+class Deliverer:
+    """Delivers, over connections that are kept for a while."""
+
+    parts: Parts
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    pool: Pool = field(default_factory=Pool)
+
+    def choose_route(self, account: Account) -> tuple[Server, Route | None]:
+        """The server to go to and the way there. DeliveryFailed when the account has none."""
+        smtp = account.record.smtp
+        if smtp is None:
+            raise DeliveryFailed(Failure(error="The account has no SMTP server", code="EENVELOPE"))
+        local = choose_local_address(self.parts.config.local_addresses)
+        name = ehlo_name(account.record.smtp_ehlo_name, local.hostname if local else None)
+        trust_all = bool(self.parts.settings.current.ignore_mail_cert_errors)
+        context = tls_context(smtp.tls, trust_all=trust_all)
+        server = Server(smtp.host, smtp.port, smtp.secure, context, name, local.ip if local else None)
+        return server, Route(local_address=local.ip, name=name) if local else None
+
+    async def deliver(
+        self, account: Account, submission: Submission, inline: bytes, server: Server, phases: Phases
+    ) -> Accepted:
+        """Try once. DeliveryFailed when nobody got it; Unavailable, before anything was sent, when a part is away."""
+        content = await Content.open(self.parts.bus, submission, inline)
+        mail = _mail(submission, content)
+        credentials = await self._credentials(account)
+        try:
+            return await self._send(account, server, credentials, mail, phases)
+        except DeliveryFailed as failed:
+            if failed.failure.command != "AUTH" or not await self._forget_fetched(account):
+                raise
+        # A token that was fetched earlier may have ended since: once more with a fresh one.
+        return await self._send(account, server, await self._credentials(account), mail, phases)
+
+    async def _send(
+        self, account: Account, server: Server, credentials: Credentials | None, mail: Mail, phases: Phases
+    ) -> Accepted:
+        login = Login.of(account.token, server, credentials)
+        async with self.pool.session(login, lambda: open_session(server, credentials, self.timeouts)) as session:
+            return await session.send(mail, phases.enter_data)
+
+    async def _credentials(self, account: Account) -> Credentials | None:
+        try:
+            return await load_credentials(self.parts, account, "smtp", deadline_s=CREDENTIALS_DEADLINE_S)
+        except AuthenticationFailed as error:
+            raise DeliveryFailed(
+                Failure(error=error.message, code=error.code if error.code == "ENOAUTH" else "EAUTH")
+            ) from error
+        except SecretUnreadable as error:
+            raise DeliveryFailed(Failure(error="The stored password can't be read", code="ENOAUTH")) from error
+        except Unavailable:
+            raise
+        except PostbusError as error:  # the auth server is away: an attempt that failed, like an MTA that is away
+            raise DeliveryFailed(Failure(error=error.message, code="ECONNECTION")) from error
+
+    async def _forget_fetched(self, account: Account) -> bool:
+        """Drop credentials of an external auth server; False when there were none."""
+        if account.record.smtp is None or not account.record.smtp.use_auth_server:
+            return False
+        async with store_errors():
+            return bool(await self.parts.redis.delete(keys.credentials(account.token, "smtp")))
+
+
+def _mail(submission: Submission, content: Content) -> Mail:
+    """The submission for the wire. DeliveryFailed for an address that can't travel."""
+    try:
+        sender = wire_address(submission.envelope.sender) if submission.envelope.sender else ""
+        recipients = tuple(map(wire_address, submission.envelope.recipients))
+    except ValueError as error:
+        raise DeliveryFailed(Failure(error=f"An address {error}", code="EENVELOPE")) from error
+    if not recipients:
+        raise DeliveryFailed(Failure(error="No recipients", code="EENVELOPE"))
+    utf8 = not (sender.isascii() and all(map(str.isascii, recipients)) and content.header_is_ascii)
+    return Mail(sender, recipients, submission.size, utf8, content.pieces())

@@ -1,0 +1,138 @@
+"""What the world hears of a delivery: events, the account's last SMTP status, counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from postbus.common import metrics
+from postbus.common.accounts import Account, SmtpStatus
+from postbus.common.events import (
+    AttemptInfo,
+    DeliveryErrorInfo,
+    Event,
+    FailedInfo,
+    MessageDeliveryError,
+    MessageFailed,
+    MessageSent,
+    NetworkRouting,
+    SentInfo,
+    SmtpEnvelope,
+    seal_event,
+)
+from postbus.common.jobs import Submission
+from postbus.common.service import Parts
+from postbus.common.telemetry import inject
+from postbus.sender.outcome import Failure, Outcome, Route, refusal_failure
+
+MAX_NAMED_RECIPIENTS: Final = 1000  # in an event, which has a limit of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Publishes what became of submissions. Everything here is idempotent by queue id and attempt."""
+
+    parts: Parts
+
+    async def report(self, account: Account, submission: Submission, outcome: Outcome, attempts: int) -> None:
+        """All events of an attempt, and the account's status. Unavailable when the bus or the store is away."""
+        for event in outcome_events(submission, outcome, attempts):
+            await self._publish(account, submission, event)
+        await self.parts.accounts.put_smtp_status(account.token, smtp_status(outcome))
+
+    async def _publish(self, account: Account, submission: Submission, event: Event) -> None:
+        sealed = seal_event(event, account.generation, submission.queue_id, submission.attempt)
+        acknowledged = await self.parts.bus.publish_event(sealed, inject())
+        if not acknowledged.duplicate:
+            metrics.EVENTS.labels(event.event).inc()
+            self.parts.stats.add(f"events:{event.event}")
+
+
+def outcome_events(submission: Submission, outcome: Outcome, attempts: int) -> list[Event]:
+    """The events an attempt amounts to: sent, an error for those it did not reach, failed when that was the last."""
+    events: list[Event] = []
+    if outcome.accepted:
+        events.append(_sent(submission, outcome))
+    failure = outcome.failure or _partial_failure(outcome)
+    if failure:
+        events.append(_error(submission, outcome, failure, attempts))
+    if outcome.failure and not outcome.next_attempt:
+        events.append(_failed(submission, outcome, outcome.failure))
+    return events
+
+
+def smtp_status(outcome: Outcome) -> SmtpStatus:
+    """The outcome as the account shows it."""
+    if outcome.accepted:
+        return SmtpStatus(created=outcome.at, status="ok", response=outcome.accepted.reply)
+    failure = outcome.failure
+    assert failure is not None
+    return SmtpStatus(
+        created=outcome.at,
+        status="error",
+        response=failure.reply,
+        description=failure.error,
+        response_code=failure.reply_code,
+        code=failure.code,
+        command=failure.command,
+    )
+
+
+def _sent(submission: Submission, outcome: Outcome) -> MessageSent:
+    assert outcome.accepted is not None
+    data = SentInfo(
+        message_id=submission.message_id,
+        response=outcome.accepted.reply,
+        queue_id=submission.queue_id,
+        envelope=_envelope(submission, outcome.accepted.recipients),
+        network_routing=_routing(outcome.route),
+    )
+    return MessageSent(account=submission.account, date=outcome.at, data=data)
+
+
+def _error(submission: Submission, outcome: Outcome, failure: Failure, attempts: int) -> MessageDeliveryError:
+    missed = [one.recipient for one in outcome.accepted.refused] if outcome.accepted else []
+    data = DeliveryErrorInfo(
+        queue_id=submission.queue_id,
+        envelope=_envelope(submission, tuple(missed) or submission.envelope.recipients),
+        message_id=submission.message_id,
+        error=failure.error,
+        error_code=failure.code,
+        smtp_response=failure.reply,
+        smtp_response_code=failure.reply_code,
+        smtp_command=failure.command,
+        job=_attempt(submission, outcome.next_attempt, attempts),
+        network_routing=_routing(outcome.route),
+    )
+    return MessageDeliveryError(account=submission.account, date=outcome.at, data=data)
+
+
+def _failed(submission: Submission, outcome: Outcome, failure: Failure) -> MessageFailed:
+    data = FailedInfo(
+        message_id=submission.message_id,
+        queue_id=submission.queue_id,
+        error=f"Error: {failure.error}",
+        outcome="uncertain" if failure.uncertain else "failed",
+        network_routing=_routing(outcome.route),
+    )
+    return MessageFailed(account=submission.account, date=outcome.at, data=data)
+
+
+def _partial_failure(outcome: Outcome) -> Failure | None:
+    refused = outcome.accepted.refused if outcome.accepted else ()
+    return refusal_failure(refused) if refused else None
+
+
+def _attempt(submission: Submission, due: datetime | None, attempts: int) -> AttemptInfo:
+    return AttemptInfo(
+        id=submission.queue_id, attempts_made=submission.attempt, attempts=attempts, next_attempt=due or False
+    )
+
+
+def _envelope(submission: Submission, recipients: tuple[str, ...]) -> SmtpEnvelope:
+    return SmtpEnvelope(from_=submission.envelope.sender, to=list(recipients[:MAX_NAMED_RECIPIENTS]))
+
+
+def _routing(route: Route | None) -> NetworkRouting | None:
+    return NetworkRouting(local_address=route.local_address, name=route.name) if route else None
