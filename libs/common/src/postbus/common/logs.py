@@ -19,6 +19,8 @@ _LEVELS = {
     LogLevel.ERROR: logging.ERROR,
     LogLevel.FATAL: logging.CRITICAL,
 }
+# Without the values of local variables: they hold passwords.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
 def configure_logs(level: LogLevel, *, service: str) -> None:
@@ -31,10 +33,10 @@ def configure_logs(level: LogLevel, *, service: str) -> None:
     ]
     readable = sys.stderr.isatty()
     if readable:
-        steps.append(structlog.dev.ConsoleRenderer())
+        steps.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
-        steps += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
+        steps += [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_dump)]
         factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     structlog.configure(
         processors=steps,

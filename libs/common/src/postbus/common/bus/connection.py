@@ -31,7 +31,7 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 class BusAddress:
     """Where NATS is and how we get in: user and password in the URL, or a credentials file; a CA for `tls://`."""
 
-    url: str
+    url: str = field(repr=False)  # holds the password
     ca_file: Path | None = None
     credentials_file: Path | None = None
 
