@@ -1,0 +1,80 @@
+"""What a person sees of a start: where everything is, once the API answers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import socket
+
+from postbus.common.config import Config
+
+POLL_S = 0.02
+ANSWER_TIMEOUT_S = 2.0
+
+
+def reachable_host(host: str) -> str:
+    """The address to reach a listener at: loopback, where it listens on all."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return host
+
+
+def base_url(config: Config) -> str:
+    """Where the API is."""
+    host = reachable_host(config.host)
+    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+
+
+def draw_port(host: str) -> int:
+    """A free port, for `--api.port 0`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+async def wait_for_api(config: Config) -> None:
+    """Return once `/health` answers 200."""
+    while not await _is_healthy(config):
+        await asyncio.sleep(POLL_S)
+
+
+def authorization(config: Config) -> dict[str, str]:
+    """The header that `EENGINE_AUTH` asks for, where it is set."""
+    if config.auth is None:
+        return {}
+    word = f"{config.auth.user}:{config.auth.password.get_secret_value()}"
+    return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
+
+
+def compose_banner(config: Config, seconds: float) -> str:
+    """The lines to print."""
+    url = base_url(config)
+    return (
+        f"Postbus is ready ({seconds:.1f} s after its start)\n"
+        f"  API   {url}/v1\n"
+        f"  docs  {url}/docs\n"
+        f"  data  {config.data_dir.absolute()}\n"
+    )
+
+
+async def _is_healthy(config: Config) -> bool:
+    """One request, by hand: loading an HTTP client costs longer than all of the start may take."""
+    headers = {"Host": "localhost", "Connection": "close", **authorization(config)}
+    lines = ["GET /health HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(reachable_host(config.host), config.port)
+            try:
+                writer.write("\r\n".join(lines).encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError):
+        return False
+    return status.split(b" ")[1:2] == [b"200"]

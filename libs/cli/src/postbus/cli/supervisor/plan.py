@@ -1,0 +1,49 @@
+"""Which processes there are, in which order they start, and in which order they are drained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+NATS, VALKEY, MAIL = "nats", "valkey", "sandbox-mail"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One of the five: its name on the command line and on the bus, and the module with its `serve`."""
+
+    name: str
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a service; `key` tells it from its like: `imap-sync-2`."""
+
+    key: str
+    service: Service
+
+
+SERVICES = (  # in the order they start: nothing is accepted before there is somebody to do it
+    Service("auth", "postbus.auth.service"),
+    Service("sender", "postbus.sender.service"),
+    Service("webhooks", "postbus.webhooks.service"),
+    Service("imap-sync", "postbus.imap_sync.service"),
+    Service("api", "postbus.api.service"),
+)
+DRAIN_ORDER = (("api",), ("imap-sync",), ("sender", "webhooks"), ("auth",), (MAIL,), (NATS,), (VALKEY,))
+
+
+def plan_processes(services: Sequence[Service], workers_imap: int) -> Iterator[Process]:
+    """One process a service, `workers_imap` of imap-sync."""
+    for service in services:
+        if service.name == "imap-sync" and workers_imap > 1:
+            yield from (Process(f"{service.name}-{number}", service) for number in range(1, workers_imap + 1))
+        else:
+            yield Process(service.name, service)
+
+
+def group_of(key: str) -> str:
+    """What a process counts as while draining: `imap-sync-2` is one of `imap-sync`."""
+    name, _, number = key.rpartition("-")
+    return name if number.isdigit() else key
