@@ -13,13 +13,14 @@ class NatsServer(ServerProcess):
     """A nats-server with JetStream in a directory of its own.
 
     `extra_config` is appended to the configuration, for example `authorization { ... }`. The parser wants spaces
-    inside braces: `{a:b,c:d}` is read as one bad field.
+    inside braces: `{a:b,c:d}` is read as one bad field. `store`: a directory that another server left behind.
     """
 
     name = "nats"
 
-    def __init__(self, extra_config: str = "") -> None:
+    def __init__(self, extra_config: str = "", *, store: Path | None = None) -> None:
         super().__init__(free_port())
+        self._store = store or self.directory / "jetstream"
         self._extra_config = extra_config
 
     @property
@@ -33,7 +34,7 @@ class NatsServer(ServerProcess):
         config.write_text(
             f"listen: {HOST}:{self.port}\n"
             f"max_payload: {MAX_PAYLOAD}\n"
-            f'jetstream {{ store_dir: "{self.directory}/jetstream", sync_interval: always }}\n'
+            f'jetstream {{ store_dir: "{self._store}", sync_interval: always }}\n'
             f"{self._extra_config}\n"
         )
         return [bundled_program("nats-server"), "--config", config]
