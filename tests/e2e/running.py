@@ -36,6 +36,12 @@ class RunningPostbus:
         self._env = dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def start(self) -> Self:
         """Start and wait until `/health` is well; RuntimeError with the end of the log otherwise."""
         assert self._process is None, "it runs already"
@@ -64,7 +70,7 @@ class RunningPostbus:
         """SIGKILL for every process: supervisor, services, NATS, Valkey. Returns how many there were."""
         assert self._process is not None
         process, self._process = self._process, None
-        pids = list(_tree(process.pid))
+        pids = list(process_tree(process.pid))
         for pid in pids:
             _kill(pid)
         process.wait()
@@ -132,15 +138,15 @@ class RunningPostbus:
 _TRUST_ANY = {"tls": {"rejectUnauthorized": False}}
 
 
-def _tree(pid: int) -> Iterator[int]:
-    """The process and all its descendants."""
+def process_tree(pid: int) -> Iterator[int]:
+    """The process and all its descendants, by id."""
     yield pid
     try:
         children = " ".join(task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children"))
     except OSError:
         return
     for child in children.split():
-        yield from _tree(int(child))
+        yield from process_tree(int(child))
 
 
 def _kill(pid: int) -> None:
