@@ -56,7 +56,7 @@ class Stage:
 
     @asynccontextmanager
     async def cost(self) -> AsyncIterator[dict[str, Any]]:
-        """Fills the dict with what the block took: CPU seconds of all processes, commands of the store (in scripts, too)."""
+        """Fills the dict with what the block took: CPU seconds, commands of the store (those in scripts, too)."""
         figures: dict[str, Any] = {}
         before, commands = self._cpu(), self._store_commands()
         yield figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nats.errors
 import nats.js.errors
 
-from postbus.common import ids, jobs
+from postbus.common import ids, jobs, telemetry
 from postbus.common.bus.connection import Bus
 from postbus.common.bus.streams import RAW
 from postbus.common.errors import Unavailable
@@ -28,7 +28,7 @@ async def schedule_submission(bus: Bus, submission: Submission, inline: bytes) -
     """Put the job where it is due now, or where it waits for `send_at` (server-side schedule, nats-server 2.14)."""
     token = ids.account_token(submission.account)
     payload = jobs.pack_job(submission, inline)
-    headers = {"Nats-Msg-Id": f"send:{submission.queue_id}:{submission.attempt}"}
+    headers = {"Nats-Msg-Id": f"send:{submission.queue_id}:{submission.attempt}", **telemetry.inject()}
     due = jobs.send_subject(token, submission.queue_id)
     if submission.send_at <= now():
         await bus.publish(due, payload, headers)
@@ -39,8 +39,9 @@ async def schedule_submission(bus: Bus, submission: Submission, inline: bytes) -
 
 async def put_filing(bus: Bus, filing: Filing, inline: bytes) -> None:
     """Keep a filing; idempotent by queue id."""
+    headers = {"Nats-Msg-Id": f"file:{filing.queue_id}", **telemetry.inject()}
     subject = jobs.file_subject(ids.account_token(filing.account), filing.queue_id)
-    await bus.publish(subject, jobs.pack_job(filing, inline), {"Nats-Msg-Id": f"file:{filing.queue_id}"})
+    await bus.publish(subject, jobs.pack_job(filing, inline), headers)
 
 
 async def fetch_raw(bus: Bus, queue_id: str, chunks: int) -> bytes:
