@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from postbus.common.mime.charsets import decode_text
@@ -17,6 +18,7 @@ from postbus.common.times import iso
 from postbus.imap_sync.protocol.values import EnvelopeAddress
 
 MAX_NAME: Final = 1024  # characters of a display name
+MAX_CACHED: Final = 200  # bytes of an address that is worth remembering: 2 MB in all
 MAX_ADDRESS: Final = 1000  # characters; RFC 5321, 4.5.3.1 allows 320
 
 # What servers write where a header had no address. quirk_dovecot: 2.3, message-address.c; quirk_uw: c-client.
@@ -49,11 +51,8 @@ def decode_addresses(addresses: Sequence[EnvelopeAddress]) -> list[dict[str, str
 
 def decode_address(address: EnvelopeAddress) -> dict[str, str] | None:
     """One address as JSON; None where there is none: a NIL host, a group marker, what a server made up."""
-    local, host = address.mailbox, address.host
-    if not local or not host or local in _MADE_UP or host in _MADE_UP:
-        return None
-    written = _address_text(local + b"@" + host)
-    return {"name": decode_line(address.name, MAX_NAME) or "", "address": written} if written else None
+    size = len(address.name or b"") + len(address.mailbox or b"") + len(address.host or b"")
+    return _known_address(address) if size <= MAX_CACHED else _decoded_address(address)
 
 
 def decode_date(written: bytes | None, internal: datetime | None) -> str | None:
@@ -62,6 +61,17 @@ def decode_date(written: bytes | None, internal: datetime | None) -> str | None:
         return common
     parsed = parse_date(written) or internal
     return iso(parsed) if parsed else None
+
+
+def _decoded_address(address: EnvelopeAddress) -> dict[str, str] | None:
+    local, host = address.mailbox, address.host
+    if not local or not host or local in _MADE_UP or host in _MADE_UP:
+        return None
+    written = _address_text(local + b"@" + host)
+    return {"name": decode_line(address.name, MAX_NAME) or "", "address": written} if written else None
+
+
+_known_address: Final = lru_cache(maxsize=4096)(_decoded_address)  # people write to the same people
 
 
 def _address_text(raw: bytes) -> str | None:

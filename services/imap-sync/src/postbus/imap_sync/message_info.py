@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,7 @@ from postbus.imap_sync.structure import Attachment, Content, read_structure
 log = structlog.get_logger()
 
 MAX_SUBJECT: Final = 16 * 1024  # characters
+MAX_AUTHORS: Final = 16  # addresses of From and Sender, of which the first one is shown
 MAX_ID: Final = 4096  # characters of Message-ID and In-Reply-To
 MAX_INFO_BYTES: Final = 160 * 1024  # JSON without text and headers; an event is at most 256 KB
 
@@ -90,19 +92,20 @@ def compose_fields(fetched: Fetched, mailbox: MailboxRecord, view: View) -> dict
     fields: dict[str, Any] = {"id": str(message), "uid": fetched.uid}
     if view is not View.EVENT:  # an event has it beside the message
         fields["path"] = mailbox.path
-    _add(fields, emailId=fetched.email_id, threadId=fetched.thread_id)
-    _add(fields, date=decode_date(envelope.date, fetched.internal_date))
+    _add(fields, "emailId", fetched.email_id)
+    _add(fields, "threadId", fetched.thread_id)
+    _add(fields, "date", decode_date(envelope.date, fetched.internal_date))
     _add_flags(fields, fetched)
     fields["size"] = fetched.size or 0
-    _add(fields, subject=decode_line(envelope.subject, MAX_SUBJECT))
+    _add(fields, "subject", decode_line(envelope.subject, MAX_SUBJECT))
     _add_addresses(fields, envelope, all_of_them=view is not View.LISTING)
     fields["attachments"] = [_attachment(message, attachment) for attachment in content.attachments]
-    _add(fields, messageId=decode_line(envelope.message_id, MAX_ID))
-    _add(fields, inReplyTo=decode_line(envelope.in_reply_to, MAX_ID))
+    _add(fields, "messageId", decode_line(envelope.message_id, MAX_ID))
+    _add(fields, "inReplyTo", decode_line(envelope.in_reply_to, MAX_ID))
     fields["text"] = compose_text(message, content)
     if view is not View.LISTING:
-        _add(fields, specialUse=mailbox.special_use)
-    _add(fields, messageSpecialUse=_message_use(fetched, mailbox))
+        _add(fields, "specialUse", mailbox.special_use)
+    _add(fields, "messageSpecialUse", _message_use(fetched, mailbox))
     return fields
 
 
@@ -150,36 +153,42 @@ def _without_content(fetched: Fetched) -> Fetched:
     return Fetched(fetched.seq, fetched.uid, fetched.flags, size=fetched.size)
 
 
-def _add(fields: dict[str, Any], **values: object) -> None:
-    fields.update((name, value) for name, value in values.items() if value is not None)
+def _add(fields: dict[str, Any], name: str, value: object) -> None:
+    """Add what is there: neither None nor an empty list."""
+    if value:
+        fields[name] = value
 
 
 def _add_flags(fields: dict[str, Any], fetched: Fetched) -> None:
-    """Flags as they are, but `\\Recent`, which tells of a session (RFC 3501, 2.3.2); and four of them as `true`."""
-    flags = [flag for flag in fetched.flags or () if flag.lower() != "\\recent"]
-    fields["flags"] = flags
+    """Flags and labels as they are; and four flags as `true`, never as `false`."""
+    flags, shown = _shown_flags(fetched.flags)
+    fields["flags"] = list(flags)
     if fetched.labels is not None:
         fields["labels"] = list(fetched.labels)
-    if fetched.flags is None:
-        return
+    fields.update(shown)
+
+
+@lru_cache(maxsize=1024)
+def _shown_flags(flags: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[tuple[str, bool], ...]]:
+    """Flags but `\\Recent`, which tells of a session (RFC 3501, 2.3.2), and the fields that they become."""
+    if flags is None:
+        return (), ()
     lowered = {flag.lower() for flag in flags}
-    if "\\seen" not in lowered:
-        fields["unseen"] = True
-    for name in ("flagged", "answered", "draft"):
-        if f"\\{name}" in lowered:
-            fields[name] = True
+    shown = [name for name in ("flagged", "answered", "draft") if f"\\{name}" in lowered]
+    unseen = ["unseen"] if "\\seen" not in lowered else []
+    return tuple(flag for flag in flags if flag.lower() != "\\recent"), tuple((name, True) for name in unseen + shown)
 
 
 def _add_addresses(fields: dict[str, Any], envelope: MessageEnvelope, *, all_of_them: bool) -> None:
-    first = decode_addresses(envelope.from_[:16])
-    if first:
+    if first := decode_addresses(envelope.from_[:MAX_AUTHORS]):
         fields["from"] = first[0]
-    _add(fields, replyTo=decode_addresses(envelope.reply_to) or None)
-    if all_of_them and (senders := decode_addresses(envelope.sender[:16])):
+    _add(fields, "replyTo", decode_addresses(envelope.reply_to))
+    if all_of_them and (senders := decode_addresses(envelope.sender[:MAX_AUTHORS])):
         fields["sender"] = senders[0]
-    _add(fields, to=decode_addresses(envelope.to) or None, cc=decode_addresses(envelope.cc) or None)
+    _add(fields, "to", decode_addresses(envelope.to))
+    _add(fields, "cc", decode_addresses(envelope.cc))
     if all_of_them:
-        _add(fields, bcc=decode_addresses(envelope.bcc) or None)
+        _add(fields, "bcc", decode_addresses(envelope.bcc))
 
 
 def _attachment(message: MessageId, attachment: Attachment) -> dict[str, Any]:
@@ -188,14 +197,17 @@ def _attachment(message: MessageId, attachment: Attachment) -> dict[str, Any]:
         "contentType": attachment.content_type,
         "encodedSize": attachment.encoded_size,
     }
-    _add(fields, filename=attachment.filename)
+    _add(fields, "filename", attachment.filename)
     fields["embedded"], fields["inline"] = attachment.embedded, attachment.inline
-    _add(fields, contentId=attachment.content_id, encodedInMessage=attachment.encoded_in_message or None)
-    _add(fields, method=attachment.method)
+    _add(fields, "contentId", attachment.content_id)
+    _add(fields, "encodedInMessage", attachment.encoded_in_message)
+    _add(fields, "method", attachment.method)
     return fields
 
 
 def _message_use(fetched: Fetched, mailbox: MailboxRecord) -> str | None:
     """The first of five special uses that the mailbox or Gmail's labels give the message."""
-    uses = {mailbox.special_use, *(_LABEL_USES.get(label.lower()) for label in fetched.labels or ())}
+    if not fetched.labels:
+        return mailbox.special_use if mailbox.special_use in _USES else None
+    uses = {mailbox.special_use, *(_LABEL_USES.get(label.lower()) for label in fetched.labels)}
     return next((use for use in _USES if use in uses), None)

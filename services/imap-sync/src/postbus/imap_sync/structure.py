@@ -8,7 +8,7 @@ are listed as `encoded_in_message`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,15 +63,6 @@ class Content:
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A leaf and where it is."""
-
-    part: BodyPart
-    related: bool
-    nested: bool
-
-
 NO_CONTENT: Final = Content()
 
 
@@ -84,14 +75,21 @@ def read_structure(structure: BodyPart | None) -> Content:
             return Content(plain=(_text_part(structure),))
         if structure.subtype == "html":
             return Content(html=(_text_part(structure),))
-    return _sorted(structure)
+    sorter = _Sorter()
+    sorter.add(structure, related=False, nested=False, level=0)
+    return Content(tuple(sorter.plain), tuple(sorter.html), tuple(sorter.attachments))
 
 
 def find_part(structure: BodyPart | None, number: str) -> BodyPart | None:
     """The part with this section number; None where there is none, or where it is a mere container."""
-    return (
-        next((place.part for place in _leaves(structure) if place.part.number == number), None) if structure else None
-    )
+    waiting = [(structure, 0)] if structure else []
+    while waiting:
+        part, level = waiting.pop()
+        if part.number == number and _is_leaf(part):
+            return part
+        if level < MAX_NESTING:
+            waiting.extend((child, level + 1) for child in part.children[:MAX_PARTS])
+    return None
 
 
 def as_text_part(part: BodyPart) -> TextPart | None:
@@ -110,39 +108,42 @@ def part_content_type(part: BodyPart) -> str:
     return part.content_type if _CONTENT_TYPE.fullmatch(part.content_type) else _UNKNOWN_TYPE
 
 
-def _sorted(structure: BodyPart) -> Content:
-    plain: list[TextPart] = []
-    html: list[TextPart] = []
-    attachments: list[Attachment] = []
-    for place in _leaves(structure):
-        part = place.part
-        texts = plain if part.subtype == "plain" else html
-        if part.type != "text" or part.subtype not in ("plain", "html") or part.disposition == "attachment":
-            attachments.append(_attachment(place))
-        elif place.nested:
-            continue  # the text of the message inside
-        elif len(texts) < MAX_TEXT_PARTS:
-            texts.append(_text_part(part))
-        else:
-            attachments.append(_attachment(place))
-    return Content(tuple(plain), tuple(html), tuple(attachments))
+class _Sorter:
+    """Takes parts in the order of the message and puts each where it belongs."""
+
+    def __init__(self) -> None:
+        self.plain: list[TextPart] = []
+        self.html: list[TextPart] = []
+        self.attachments: list[Attachment] = []
+        self._found = 0
+
+    def add(self, part: BodyPart, *, related: bool, nested: bool, level: int) -> None:
+        """Add a part and what is in it; `related` and `nested` tell where it is."""
+        is_message = part.type == "message" and part.content_type in _MESSAGES
+        if _is_leaf(part) and self._found < MAX_PARTS:
+            self._found += 1
+            self._add_leaf(part, related, nested)
+        if part.children and level < MAX_NESTING:
+            related = part.type == "multipart" and (related or part.subtype == "related")
+            for child in part.children[:MAX_PARTS]:
+                self.add(child, related=related, nested=nested or is_message, level=level + 1)
+
+    def _add_leaf(self, part: BodyPart, related: bool, nested: bool) -> None:
+        if part.type == "text" and part.disposition != "attachment" and part.subtype in ("plain", "html"):
+            texts = self.plain if part.subtype == "plain" else self.html
+            if nested:
+                return  # the text of the message inside
+            if len(texts) < MAX_TEXT_PARTS:
+                texts.append(_text_part(part))
+                return
+        self.attachments.append(_attachment(part, related, nested))
 
 
-def _leaves(root: BodyPart) -> Iterator[_Place]:
-    """Everything that has content, in order; without recursion, as structures are strangers' work."""
-    waiting = [(_Place(root, related=False, nested=False), 0)]
-    found = 0
-    while waiting and found < MAX_PARTS:
-        place, level = waiting.pop()
-        part = place.part
-        is_message = part.content_type in _MESSAGES
-        if part.number and (is_message or (part.type != "multipart" and not part.children)):
-            found += 1
-            yield place
-        related = part.type == "multipart" and (place.related or part.subtype == "related")
-        if level < MAX_NESTING:
-            inside = (_Place(child, related, place.nested or is_message) for child in reversed(part.children))
-            waiting.extend((child, level + 1) for child in inside)
+def _is_leaf(part: BodyPart) -> bool:
+    """Whether the part has content of its own: all but containers, and a message inside is no mere container."""
+    if not part.number or part.type == "multipart":
+        return False
+    return not part.children or part.content_type in _MESSAGES
 
 
 def _text_part(part: BodyPart) -> TextPart:
@@ -158,17 +159,16 @@ def _text_part(part: BodyPart) -> TextPart:
     )
 
 
-def _attachment(place: _Place) -> Attachment:
-    part = place.part
+def _attachment(part: BodyPart, related: bool, nested: bool) -> Attachment:
     return Attachment(
         number=part.number,
         content_type=part_content_type(part),
         encoded_size=part.size,
         filename=part_filename(part),
-        embedded=place.related,
-        inline=part.disposition == "inline" or (part.disposition is None and place.related),
+        embedded=related,
+        inline=part.disposition == "inline" or (part.disposition is None and related),
         content_id=_content_id(part.content_id),
-        encoded_in_message=place.nested,
+        encoded_in_message=nested,
         method=_method(part),
     )
 
