@@ -1,0 +1,39 @@
+"""The application: routes, error handlers, and the layer around them."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from postbus.api.asgi import Front
+from postbus.api.document import build_document, render_document
+from postbus.api.errors import install_error_handlers
+from postbus.api.health import HealthChecks
+from postbus.api.routes import accounts, docs, downloads, messages, settings, submit, system
+from postbus.common.service import Parts
+
+
+def create_app(parts: Parts | None) -> FastAPI:
+    """The routes, ready to serve with these parts; without any it only can be described."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, strict_content_type=False)
+    for router in (
+        accounts.router,
+        messages.mailboxes,
+        messages.router,
+        downloads.router,
+        submit.router,
+        settings.router,
+        system.router,
+        docs.router,
+    ):
+        app.include_router(router)
+    install_error_handlers(app)
+    if parts is not None:
+        app.state.parts = parts
+        app.state.health = HealthChecks(parts)
+        app.state.document = render_document(build_document(app, with_auth=parts.config.auth is not None))
+    return app
+
+
+def create_server_app(parts: Parts) -> Front:
+    """What the HTTP server runs."""
+    return Front(create_app(parts), parts)

@@ -1,0 +1,153 @@
+"""Accounts as clients read them: secrets masked, state and counters beside what was configured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from postbus.api.schemas.fields import Given, GivenOrFalse, Output
+from postbus.common.accounts import AccountState
+from postbus.common.times import Instant
+
+AccountType = Literal["imap", "sending", "invalid"]
+
+
+class AccountSaved(Output):
+    """What became of a registration."""
+
+    account: str = Field(description="Id of the account", examples=["example"])
+    state: Literal["new", "existing"] = Field(description="`existing` when the id was known and its record was changed")
+
+
+class AccountChanged(Output):
+    """Which account was changed."""
+
+    account: str = Field(description="Id of the account", examples=["example"])
+
+
+class AccountRemoved(Output):
+    """Which account was removed."""
+
+    account: str = Field(description="Id of the account", examples=["example"])
+    deleted: bool = Field(True, description="Whether it was removed")
+
+
+class Reconnected(Output):
+    """Whether the account reconnects now."""
+
+    reconnect: bool = Field(False, description="The same as in the request")
+
+
+class AuthAnswer(Output):
+    """A login; secrets read `******`."""
+
+    user: str = Field(description="User name")
+    pass_: Given[str] = Field(None, alias="pass", description="`******` where there is a password")
+    access_token: Given[str] = Field(None, description="`******` where there is an access token")
+
+
+class TlsAnswer(Output):
+    """How far the server is trusted."""
+
+    reject_unauthorized: bool = Field(True, description="Refuse certificates that can't be verified")
+    min_version: Given[str] = Field(None, description="Oldest protocol version to accept")
+
+
+class _Server(Output):
+    auth: GivenOrFalse[AuthAnswer] = Field(None, description="The login; `false` where nobody logs in")
+    use_auth_server: Given[bool] = Field(None, description="The login comes from the authentication server")
+    host: str = Field(description="Host name", examples=["imap.example.com"])
+    port: int = Field(description="Port", examples=[993])
+    secure: bool = Field(False, description="TLS from the start")
+    tls: TlsAnswer = Field(TlsAnswer(), description="TLS options")
+
+
+class ImapAnswer(_Server):
+    """The IMAP side."""
+
+    resync_delay: int = Field(900, description="Seconds between full comparisons with the server")
+    disabled: Given[bool] = Field(None, description="The account does not connect")
+    sent_mail_path: str | None = Field(None, description="Mailbox for sent messages")
+    drafts_mail_path: str | None = Field(None, description="Mailbox for drafts")
+    junk_mail_path: str | None = Field(None, description="Mailbox for junk")
+    trash_mail_path: str | None = Field(None, description="Mailbox for deleted messages")
+    archive_mail_path: str | None = Field(None, description="Mailbox for the archive")
+
+
+class SmtpAnswer(_Server):
+    """The SMTP side."""
+
+
+class HeaderAnswer(Output):
+    """A header that is added to webhooks; its value reads `******`."""
+
+    key: str = Field(description="Name")
+    value: str = Field("", description="`******` where there is a value")
+
+
+class LastErrorAnswer(Output):
+    """Why the account is not connected."""
+
+    response: Given[str] = Field(None, description="Text of the server")
+    server_response_code: Given[str] = Field(None, description="Code of the server, or what failed")
+    description: Given[str] = Field(None, description="More about it, for people")
+
+
+class SmtpStatusAnswer(Output):
+    """How the last delivery through the account's SMTP server ended."""
+
+    created: Instant = Field(description="When")
+    status: Literal["ok", "error"] = Field(description="How")
+    response: Given[str] = Field(None, description="Words of the server")
+    description: Given[str] = Field(None, description="More about it, for people")
+    response_code: Given[int] = Field(None, description="SMTP code")
+    code: Given[str] = Field(None, description="What failed, for programs")
+    command: Given[str] = Field(None, description="SMTP command it happened at")
+
+
+class Counters(Output):
+    """How often things happened."""
+
+    events: dict[str, int] = Field(description="Events by name", examples=[{"messageNew": 30}])
+
+
+class AccountSummary(Output):
+    """An account in the list of accounts."""
+
+    account: str = Field(description="Id of the account", examples=["example"])
+    name: str = Field("", description="Name of the owner")
+    email: Given[str] = Field(None, description="Address of the account")
+    type: AccountType = Field(description="`sending`: it has no IMAP side")
+    state: AccountState = Field(description="What it can do right now", examples=["connected"])
+    webhooks: Given[str] = Field(None, description="Own webhook target; a password in it reads `******`")
+    smtp_ehlo_name: str | None = Field(None, description="Name to greet SMTP servers with")
+    counters: Counters = Field(description="How often things happened")
+    sync_time: Given[str] = Field(
+        None, description="When the last change was processed", json_schema_extra={"format": "date-time"}
+    )
+    last_error: LastErrorAnswer | None = Field(None, description="Why it is not connected; null while it is")
+
+
+class AccountAnswer(AccountSummary):
+    """An account, with everything that is stored about it but its secrets."""
+
+    copy_: bool | None = Field(None, alias="copy", description="Whether sent messages are copied to their mailbox")
+    notify_from: Instant | None = Field(None, description="Messages older than this raise no messageNew")
+    path: list[str] | None = Field(None, description="Mailboxes to watch")
+    imap: Given[ImapAnswer] = Field(None, description="The IMAP side")
+    smtp: Given[SmtpAnswer] = Field(None, description="The SMTP side")
+    webhooks_custom_headers: Given[list[HeaderAnswer]] = Field(None, description="Headers added to webhooks")
+    smtp_status: SmtpStatusAnswer | None = Field(None, description="How the last delivery ended")
+    send_only: bool = Field(False, description="It has no IMAP side")
+
+
+class AccountPage(Output):
+    """One page of accounts, in the order of their ids."""
+
+    total: int = Field(description="How many there are in all", examples=[24])
+    page: int = Field(description="This page, from 0", examples=[0])
+    pages: int = Field(description="How many pages there are", examples=[2])
+    query: GivenOrFalse[str] = Field(None, description="What was searched for; `false` for nothing")
+    state: str = Field("*", description="State that was asked for; `*` for all")
+    accounts: list[AccountSummary] = Field(description="The accounts")

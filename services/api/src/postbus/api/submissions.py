@@ -1,0 +1,229 @@
+"""From a request to a submission on the bus: composed once, with its final Message-ID, kept before anybody is told."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import mimetypes
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from postbus.api.owner import ask_owner
+from postbus.api.replies import Threading, recipients_of, subject_of, threading_of
+from postbus.api.schemas.submit import AddressInput, AttachmentInput, Queued, ReferenceAnswer, SubmitInput
+from postbus.common import commands, ids
+from postbus.common.accounts import Account
+from postbus.common.bus.queue import chunk_count, put_submission
+from postbus.common.commands import ReferenceInfo
+from postbus.common.errors import BadInput, NotFound, ProtocolError
+from postbus.common.jobs import Envelope, ReferenceTask, Submission
+from postbus.common.mime.compose import compose_address_list, compose_message, new_message_id
+from postbus.common.mime.outgoing import OutgoingAddress, OutgoingAttachment, OutgoingMessage, wire_address
+from postbus.common.service import Parts
+from postbus.common.times import now
+
+DELIVERY_TIME = timedelta(days=3)
+MAX_WAIT_INLINE = timedelta(days=366)
+MAX_WAIT_LARGE = timedelta(days=26)  # bytes in RAW are kept for 30 days, and delivery may take three
+COMPOSE_HERE_CHARS = 64 * 1024  # more is composed in a thread: the loop serves others meanwhile
+
+_SPACE = re.compile(r"\s+")
+_STRIPPED = str.maketrans("-_", "+/")
+
+
+async def submit(parts: Parts, account: Account, given: SubmitInput, *, deadline_s: float) -> Queued:
+    """Keep the message and return what the client is told.
+
+    BadInput lists what is wrong with it; NotFound without an SMTP side, and where the original of a reply is missing;
+    Unavailable when the bus can't keep it. Nothing is sent then.
+    """
+    if account.record.smtp is None:
+        raise NotFound("No SMTP configuration found for this account", code="SMTPUnavailable")
+    _check_sizes(given, parts.config.max_size)
+    original = await _fetch_original(parts, account, given, deadline_s)
+    created = now()
+    send_at = max(given.send_at or created, created)
+    message = _message(account, given, original, send_at)
+    raw = await _composed(given, message)
+    _check_wait(send_at - created, len(raw))
+    submission = _submission(parts, account, given, message, raw, created, send_at)
+    await put_submission(parts.bus, submission, raw)
+    return Queued(
+        message_id=message.message_id,
+        send_at=send_at,
+        queue_id=submission.queue_id,
+        reference=_reference_answer(given, original),
+    )
+
+
+def decode_content(content: str, key: str) -> bytes:
+    """Base64, also URL-safe, unpadded or folded; BadInput for anything else."""
+    text = _SPACE.sub("", content).translate(_STRIPPED).rstrip("=")
+    try:
+        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput(fields=[{"key": key, "message": f'"{key}" must be base64'}]) from error
+
+
+async def _fetch_original(
+    parts: Parts, account: Account, given: SubmitInput, deadline_s: float
+) -> ReferenceInfo | None:
+    if given.reference is None:
+        return None
+    try:
+        ids.parse_message_id(given.reference.message)
+        command = commands.GetReference(account=account.record.account, message=given.reference.message)
+        answer = await ask_owner(parts, "reference", command, deadline_s=deadline_s)
+        return ReferenceInfo.model_validate_json(answer)
+    except NotFound as error:
+        raise NotFound("The referenced message was not found", code="ReferenceNotFound") from error
+    except ValidationError as error:
+        raise ProtocolError("the owner's answer is unreadable") from error
+
+
+def _check_sizes(given: SubmitInput, max_size: int) -> None:
+    """Text, HTML and each attachment as written have their own limit, in characters (contract, section 3)."""
+    contents = [("text", given.text), ("html", given.html)]
+    contents += [(f"attachments.{n}.content", one.content) for n, one in enumerate(given.attachments or ())]
+    over = [key for key, content in contents if content is not None and len(content) > max_size]
+    if over:
+        message = f"length must be less than or equal to {max_size} characters long"
+        raise BadInput(fields=[{"key": key, "message": f'"{key}" {message}'} for key in over])
+
+
+def _check_wait(wait: timedelta, size: int) -> None:
+    limit = MAX_WAIT_LARGE if chunk_count(size) else MAX_WAIT_INLINE
+    if wait > limit:
+        raise BadInput(
+            fields=[
+                {"key": "sendAt", "message": f'"sendAt" must be within {limit.days} days for a message of this size'}
+            ]
+        )
+
+
+def _message(account: Account, given: SubmitInput, original: ReferenceInfo | None, date: datetime) -> OutgoingMessage:
+    sender = _sender(account, given)
+    action = given.reference.action if given.reference else "reply"
+    threading = threading_of(original, action) if original else Threading()
+    to = _addresses(given.to)
+    if original and action == "reply" and not to:
+        to = recipients_of(original)
+    subject = given.subject
+    if subject is None:
+        subject = subject_of(original, action) if original else ""
+    return OutgoingMessage(
+        sender=sender,
+        to=to,
+        cc=_addresses(given.cc),
+        reply_to=_addresses(given.reply_to),
+        subject=subject,
+        text=given.text,
+        html=given.html,
+        attachments=(),
+        headers=tuple((name, value) for name, values in (given.headers or {}).items() for value in values),
+        message_id=_message_id(given, sender),
+        date=date,
+        in_reply_to=threading.in_reply_to,
+        references=threading.references,
+    )
+
+
+def _sender(account: Account, given: SubmitInput) -> OutgoingAddress:
+    if given.from_ is not None:
+        return OutgoingAddress(given.from_.name, given.from_.address)
+    record = account.record
+    user = record.smtp.user if record.smtp else None
+    address = record.email or (user if user and "@" in user else None)
+    if address is None:
+        raise BadInput(fields=[{"key": "from", "message": '"from" is required, as the account has no email'}])
+    return OutgoingAddress(record.name, address)
+
+
+def _message_id(given: SubmitInput, sender: OutgoingAddress) -> str:
+    if given.message_id is None:
+        return new_message_id(sender.address.rpartition("@")[2].strip("[]").removeprefix("IPv6:") or "localhost")
+    return given.message_id if given.message_id.startswith("<") else f"<{given.message_id}>"
+
+
+async def _composed(given: SubmitInput, message: OutgoingMessage) -> bytes:
+    contents = (given.text, given.html, *(one.content for one in given.attachments or ()))
+    if sum(len(content) for content in contents if content) <= COMPOSE_HERE_CHARS:
+        return _compose(given, message)
+    return await asyncio.to_thread(_compose, given, message)
+
+
+def _compose(given: SubmitInput, message: OutgoingMessage) -> bytes:
+    attachments = tuple(_attachment(position, one) for position, one in enumerate(given.attachments or ()))
+    return compose_message(replace(message, attachments=attachments))
+
+
+def _attachment(position: int, given: AttachmentInput) -> OutgoingAttachment:
+    guessed = mimetypes.guess_type(given.filename or "")[0] or "application/octet-stream"
+    return OutgoingAttachment(
+        filename=given.filename,
+        content=decode_content(given.content, f"attachments.{position}.content"),
+        content_type=given.content_type or guessed,
+        disposition=given.content_disposition or ("inline" if given.cid else "attachment"),
+        content_id=given.cid,
+    )
+
+
+def _submission(
+    parts: Parts,
+    account: Account,
+    given: SubmitInput,
+    message: OutgoingMessage,
+    raw: bytes,
+    created: datetime,
+    send_at: datetime,
+) -> Submission:
+    bcc = _addresses(given.bcc)
+    attempts = given.delivery_attempts or parts.settings.current.delivery_attempts
+    return Submission(
+        queue_id=ids.new_queue_id(int(send_at.timestamp() * 1000)),
+        account=account.record.account,
+        message_id=message.message_id,
+        envelope=_envelope(given, message, bcc),
+        created=created,
+        send_at=send_at,
+        deadline=send_at + DELIVERY_TIME,
+        attempts_limit=attempts or None,
+        size=len(raw),
+        raw_chunks=chunk_count(len(raw)),
+        bcc=compose_address_list(bcc) if bcc else None,
+        copy_sent=given.copy_,
+        sent_mail_path=given.sent_mail_path,
+        reference=ReferenceTask(message=given.reference.message, action=given.reference.action)
+        if given.reference
+        else None,
+    )
+
+
+def _envelope(given: SubmitInput, message: OutgoingMessage, bcc: Iterable[OutgoingAddress]) -> Envelope:
+    """MAIL FROM and RCPT TO: as given, else the sender and everybody, each once; domains in ASCII."""
+    asked = given.envelope
+    recipients = [one.address for one in (*message.to, *message.cc, *bcc)]
+    if asked is not None and asked.to is not None:
+        recipients = asked.to
+    if not recipients:
+        raise BadInput(fields=[{"key": "to", "message": '"to" is required: there is nobody to send to'}])
+    sender = message.sender.address if asked is None or asked.from_ is None else asked.from_
+    try:
+        wire = tuple(dict.fromkeys(wire_address(address) for address in recipients))
+        return Envelope(sender=wire_address(sender) if sender else "", recipients=wire)
+    except ValueError as error:
+        raise BadInput(fields=[{"key": "envelope", "message": f'"envelope" {error}'}]) from error
+
+
+def _addresses(given: Iterable[AddressInput] | None) -> tuple[OutgoingAddress, ...]:
+    return tuple(OutgoingAddress(one.name, one.address) for one in given or ())
+
+
+def _reference_answer(given: SubmitInput, original: ReferenceInfo | None) -> ReferenceAnswer | None:
+    if given.reference is None or original is None:
+        return None
+    return ReferenceAnswer(message=given.reference.message, success=True, thread_id=original.thread_id)
