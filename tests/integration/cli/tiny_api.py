@@ -7,9 +7,6 @@ from postbus.common.service import Parts
 
 async def serve(parts: Parts) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readline()).split(b" ")[1]
-        if path == b"/crash":
-            raise SystemExit(7)
         while (await reader.readline()).strip():
             pass
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")

@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 
+from postbus.cli.sandbox import accounts
+from postbus.cli.sandbox.people import Ports, settle_ports
 from postbus.cli.supervisor import plan, work
 from postbus.cli.supervisor.bus_users import ADMIN, draw_users
 from postbus.cli.supervisor.children import Call, Children, Launch, Program, Running
@@ -30,6 +32,8 @@ DRAIN_S = 30.0  # of all groups together, then SIGKILL
 RESERVE_S = 1.0  # what each later group is sure to get of that
 KILL_S = 5.0
 BOOT_END_S = 2.0
+
+MAIL_CALL = "postbus.cli.sandbox.server:run"  # by name: it is loaded in its own process only
 
 Launcher = Callable[[], Launch]
 Ready = Callable[[], Awaitable[None]]
@@ -94,11 +98,13 @@ class Supervisor:
         try:
             await self._start_servers()
             await self._prepare()
+            sandbox = await self._start_sandbox() if self.sandbox else None
             await self._start_services()
             await wait_for_api(self.config)
             print(compose_banner(self.config, time.monotonic() - self.started), end="", flush=True)
-            if self.sandbox:
-                await self._register_sandbox()
+            if sandbox:
+                await accounts.register(self.config, sandbox)
+                print(accounts.compose_hint(self.config, sandbox), end="", flush=True)
         except (PostbusError, TimeoutError) as error:
             self._fail(str(error) or "a process could not be started in time")
         except Exception as error:
@@ -148,8 +154,11 @@ class Supervisor:
         changes = {name: str(value) if isinstance(value, Path) else value for name, value in self._changes(service.name).items()}
         return Call(work.CALL, {"service": service.name, "module": service.module, "changes": changes})
 
-    async def _register_sandbox(self) -> None:
-        raise NotImplementedError
+    async def _start_sandbox(self) -> Ports:
+        ports = settle_ports(self.config.data_dir)
+        mail = Call(MAIL_CALL, {"imap_port": ports.imap, "smtp_port": ports.smtp})
+        await self._keep(plan.MAIL, lambda: mail)
+        return ports
 
     async def _keep(self, key: str, launcher: Launcher, ready: Ready | None = None) -> None:
         """Start a child and keep it running from then on; returns once it is ready."""
