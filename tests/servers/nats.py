@@ -34,7 +34,7 @@ class NatsServer(ServerProcess):
         config.write_text(
             f"listen: {HOST}:{self.port}\n"
             f"max_payload: {MAX_PAYLOAD}\n"
-            f'jetstream {{ store_dir: "{self._store}", sync_interval: always }}\n'
+            f'jetstream {{ store_dir: "{self._store}", sync_interval: always, max_file_store: 1TB }}\n'
             f"{self._extra_config}\n"
         )
         return [bundled_program("nats-server"), "--config", config]
