@@ -6,6 +6,7 @@ bounds memory too; what is cut off is told by `has_more`.
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import re
 from collections import defaultdict
@@ -28,6 +29,7 @@ from postbus.imap_sync.structure import Content, TextPart, read_structure
 MAX_TEXT_CHARS: Final = 7 * 1024 * 1024  # of one type; an answer on the bus has at most 8 MB
 MAX_PART_BYTES: Final = 16 * 1024 * 1024  # of one part as transferred
 MAX_FETCHED_BYTES: Final = 32 * 1024 * 1024  # of all parts of one message
+MAX_DECODED_AT_ONCE: Final = 256 * 1024  # bytes: some milliseconds
 
 _SLACK: Final = 256  # bytes: soft line breaks, an escape sequence, the last character
 _BYTES_PER_CHAR: Final = 4  # UTF-8, gb18030
@@ -63,7 +65,7 @@ async def fetch_texts(
     for limits, uids in _alike(contents, max_chars).items():
         async for row in connection.fetch(to_ranges(uids), ("UID", *text_items(dict(limits)))):
             if isinstance(row, Fetched) and row.uid in contents and row.sections:
-                text = read_text(row.sections, contents[row.uid], dict(limits), max_chars)
+                text = await decode_texts(row.sections, contents[row.uid], dict(limits), max_chars)
                 texts[row.uid] = _info(MessageId(mailbox.number, row.uid), contents[row.uid], text)
     for uid, content in contents.items():
         if not content.plain and not content.html:
@@ -93,6 +95,15 @@ def read_text(sections: Mapping[str, bytes], content: Content, limits: Mapping[s
     plain, plain_more = _joined(sections, content.plain, limits, max_chars)
     html, html_more = _joined(sections, content.html, limits, max_chars)
     return Text(plain, html, plain_more or html_more)
+
+
+async def decode_texts(
+    sections: Mapping[str, bytes], content: Content, limits: Mapping[str, int], max_chars: int
+) -> Text:
+    """As `read_text`, for text that may be huge: that is decoded in a thread, for others have to go on."""
+    if sum(map(len, sections.values())) <= MAX_DECODED_AT_ONCE:
+        return read_text(sections, content, limits, max_chars)
+    return await asyncio.to_thread(read_text, sections, content, limits, max_chars)
 
 
 def decode_part(part: TextPart, raw: bytes, *, cut: bool) -> str:

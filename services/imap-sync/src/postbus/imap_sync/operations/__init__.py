@@ -1,0 +1,30 @@
+"""What the owner of an account does for others: reading, downloads, filing. `OPERATIONS` answer, `STREAMS` stream."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from postbus.imap_sync.operations.access import Session
+from postbus.imap_sync.operations.downloads import Reply, send_attachment, send_source
+from postbus.imap_sync.operations.filing import file_message
+from postbus.imap_sync.operations.mailboxes import count_mailboxes
+from postbus.imap_sync.operations.message import get_message
+from postbus.imap_sync.operations.messages import list_messages
+from postbus.imap_sync.operations.reference import get_reference
+from postbus.imap_sync.operations.text import get_text
+
+__all__ = ["OPERATIONS", "STREAMS", "Handler", "Reply", "Session", "StreamHandler"]
+
+Handler = Callable[[Session, bytes, float], Awaitable[bytes]]
+StreamHandler = Callable[[Session, bytes, float, Reply], Awaitable[None]]
+
+OPERATIONS: Final[Mapping[str, Handler]] = {
+    "mailboxes": count_mailboxes,
+    "messages": list_messages,
+    "message": get_message,
+    "text": get_text,
+    "reference": get_reference,
+    "file": file_message,
+}
+STREAMS: Final[Mapping[str, StreamHandler]] = {"attachment": send_attachment, "source": send_source}

@@ -1,0 +1,42 @@
+"""Answers as JSON, small enough for one message on the bus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from postbus.common.bus.connection import Bus
+from postbus.common.errors import TooLarge
+from postbus.imap_sync.texts import Text
+
+HEADROOM: Final = 64 * 1024  # bytes of an answer's headers
+
+encode: Final = msgspec.json.encode
+
+
+def max_answer(bus: Bus) -> int:
+    """The largest answer the bus takes, in bytes."""
+    return int(bus.nc.max_payload) - HEADROOM
+
+
+def encode_with_text(fields: dict[str, Any], text_fields: dict[str, Any], text: Text, max_bytes: int) -> bytes:
+    """`fields` as JSON, after the text went into `text_fields`, which is they or a part of them.
+
+    Text that is too long for the bus is cut and says so. TooLarge where the answer would not fit without any text.
+    """
+    while True:
+        text_fields.update(text.fields())
+        body = encode(fields)
+        if len(body) <= max_bytes:
+            return body
+        longest = max(len(text.plain or ""), len(text.html or ""))
+        if not longest:
+            raise TooLarge(f"The message is over {max_bytes} bytes without its text")
+        text = _cut(text, min(longest // 2, max_bytes))
+
+
+def _cut(text: Text, max_chars: int) -> Text:
+    plain, html = (value if value is None else value[:max_chars] for value in (text.plain, text.html))
+    return replace(text, plain=plain, html=html, has_more=True)
