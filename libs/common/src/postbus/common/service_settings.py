@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 SECRET_SETTINGS = frozenset({"serviceSecret"})
 
@@ -26,8 +36,10 @@ def _flag(value: Any) -> Any:
 
 def _url(value: str) -> str:
     """An absolute http or https URL, kept as it was written; nothing switches the feature off."""
-    if value:
-        _HTTP_URL.validate_python(value)
+    try:
+        _HTTP_URL.validate_python(value or "http://nothing")
+    except ValidationError as error:  # its text repeats the URL, and with it a password
+        raise PydanticCustomError("uri", "must be an absolute http or https URL") from error
     return value
 
 
@@ -40,8 +52,8 @@ class HeaderSetting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    key: str = Field(max_length=1024, pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
-    value: str = Field("", max_length=10_240, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")
+    key: str = Field(max_length=1024, pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$", description="Name of the header")
+    value: str = Field("", max_length=10_240, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$", description="Its value")
 
 
 class ServiceSettings(BaseModel):

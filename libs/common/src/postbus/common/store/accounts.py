@@ -70,7 +70,7 @@ class AccountStore:
         fields = {
             "generation": str(generation),
             "record": _dump(record),
-            "state": AccountState.INIT,
+            "state": AccountState.INIT if record.syncs else AccountState.UNSET,
             **_secrets(sealed),
         }
         return await self._write(token, -1, fields, [event])
