@@ -134,7 +134,7 @@ def _message(account: Account, given: SubmitInput, original: ReferenceInfo | Non
 
 def _sender(account: Account, given: SubmitInput) -> OutgoingAddress:
     if given.from_ is not None:
-        return OutgoingAddress(given.from_.name, given.from_.address)
+        return OutgoingAddress(given.from_.name or "", given.from_.address)
     record = account.record
     user = record.smtp.user if record.smtp else None
     address = record.email or (user if user and "@" in user else None)
@@ -220,7 +220,7 @@ def _envelope(given: SubmitInput, message: OutgoingMessage, bcc: Iterable[Outgoi
 
 
 def _addresses(given: Iterable[AddressInput] | None) -> tuple[OutgoingAddress, ...]:
-    return tuple(OutgoingAddress(one.name, one.address) for one in given or ())
+    return tuple(OutgoingAddress(one.name or "", one.address) for one in given or ())
 
 
 def _reference_answer(given: SubmitInput, original: ReferenceInfo | None) -> ReferenceAnswer | None:

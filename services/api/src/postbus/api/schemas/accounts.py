@@ -118,7 +118,7 @@ class ImapInput(_ImapOptions):
     host: Given[HostName] = Field(None, description="Host name", examples=["imap.example.com"])
     port: Given[PortNumber] = Field(None, description="Port", examples=[993])
     secure: bool = Field(False, description="TLS from the start; else STARTTLS where the server offers it")
-    tls: TlsInput = Field(TlsInput(), description="TLS options")
+    tls: Given[TlsInput] = Field(None, description="TLS options")
 
 
 class SmtpInput(_Login):
@@ -129,7 +129,7 @@ class SmtpInput(_Login):
     host: HostName = Field(description="Host name", examples=["smtp.example.com"])
     port: PortNumber = Field(description="Port", examples=[465])
     secure: bool = Field(False, description="TLS from the start; else STARTTLS where the server offers it")
-    tls: TlsInput = Field(TlsInput(), description="TLS options")
+    tls: Given[TlsInput] = Field(None, description="TLS options")
 
 
 class ImapChange(_ImapOptions):

@@ -61,7 +61,7 @@ Lower = BeforeValidator(_lower)
 class AddressInput(Input):
     """A mail address."""
 
-    name: Name = Field("", description="Name, may be empty", examples=["Kaarel Karu"])
+    name: Given[Name] = Field(None, description="Name, may be empty", examples=["Kaarel Karu"])
     address: MailAddress = Field(description="Address", examples=["kaarel@example.com"])
 
 

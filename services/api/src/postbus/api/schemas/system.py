@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import Field, create_model
 
-from postbus.api.schemas.fields import Input, Output
-from postbus.common.accounts import AccountState
+from postbus.api.schemas.fields import Given, Input, Output
 from postbus.common.service_settings import SECRET_SETTINGS, SETTING_NAMES, ServiceSettings
 
 MAX_STATS_SECONDS = 604_800
@@ -23,6 +22,20 @@ class StatsQuery(Input):
     seconds: int = Field(3600, ge=0, le=MAX_STATS_SECONDS, description="How far the counters look back")
 
 
+class Connections(Output):
+    """How many accounts there are in each state."""
+
+    init: Given[int] = Field(None, description="Registered, not yet connecting")
+    connected: Given[int] = Field(None, description="In sync", examples=[24])
+    connecting: Given[int] = Field(None, description="On their way")
+    syncing: Given[int] = Field(None, description="In their first pass over all mailboxes")
+    authentication_error: Given[int] = Field(None, description="Their login is refused")
+    connect_error: Given[int] = Field(None, description="Their server can't be reached")
+    unset: Given[int] = Field(None, description="Without an IMAP side in use")
+    disconnected: Given[int] = Field(None, description="Just lost their connection")
+    paused: Given[int] = Field(None, description="Held for a moment")
+
+
 class Stats(Output):
     """What this installation is and does."""
 
@@ -35,7 +48,7 @@ class Stats(Output):
     redis_cluster: bool = Field(description="The store is a cluster")
     redis_ping: float = Field(description="Milliseconds to the store and back")
     arch: str = Field(description="Processor architecture", examples=["x86_64"])
-    connections: dict[AccountState, int] = Field(description="Accounts by state", examples=[{"connected": 24}])
+    connections: Connections = Field(description="Accounts by state; a state without accounts is left out")
     counters: dict[str, int] = Field(
         description="Counters over the time asked for", examples=[{"events:messageNew": 30, "apiCall:success": 11}]
     )
