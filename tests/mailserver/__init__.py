@@ -1,5 +1,6 @@
 """A private mail system for tests: real Dovecot and real Postfix in one temporary directory, on free loopback ports."""
 
-from tests.mailserver.whole import MailServer
+from tests.mailserver.client import MailServer
+from tests.mailserver.messages import sample_message
 
-__all__ = ["MailServer"]
+__all__ = ["MailServer", "sample_message"]

