@@ -179,6 +179,7 @@ class MailboxRecord(Stored):
     unseen: int | None = None
     version: int = 0
     mailbox_id: str | None = None
+    late: str = ""  # uids that are there and still to be announced, as a sequence-set (RFC 9051)
 
     @property
     def name(self) -> str:
