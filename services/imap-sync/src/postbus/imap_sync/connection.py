@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
+from typing import Final
 
-from postbus.common.accounts import TlsOptions
 from postbus.common.credentials import Credentials
+from postbus.common.errors import (
+    BadInput,
+    CommandRefused,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    PostbusError,
+    TooLarge,
+)
+from postbus.common.version import __version__
+from postbus.imap_sync.dial import Endpoint, ask_capabilities, capabilities_in, dial
+from postbus.imap_sync.fetching import compose_modifiers, fetch_flags, fetch_rows, stream_section
+from postbus.imap_sync.listing import Lister, Names
+from postbus.imap_sync.login import log_in
+from postbus.imap_sync.mailbox_state import MailboxState
+from postbus.imap_sync.protocol.arguments import Argument, astring, search_criteria, text
+from postbus.imap_sync.protocol.dates import compose_internal_date
+from postbus.imap_sync.protocol.fetches import is_row
+from postbus.imap_sync.protocol.flags import compose_flags, storable
+from postbus.imap_sync.protocol.framer import Response
+from postbus.imap_sync.protocol.ranges import compose_set, merge, split
+from postbus.imap_sync.protocol.responses import (
+    Status,
+    parse_append_uid,
+    parse_untagged,
+)
+from postbus.imap_sync.protocol.searches import parse_esearch, parse_search
 from postbus.imap_sync.protocol.values import (
     Appended,
     Fetched,
@@ -18,63 +45,200 @@ from postbus.imap_sync.protocol.values import (
     UidRange,
     Vanished,
 )
+from postbus.imap_sync.selecting import SelectAnswer, compose_parameters
+from postbus.imap_sync.wire import LONG_S, Wire
 
+__all__ = ["Endpoint", "ImapConnection", "open_connection"]
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where and how to connect. `secure` is TLS from the first byte; otherwise STARTTLS is used when offered."""
+OnEvent = Callable[[str], None]
 
-    host: str
-    port: int
-    secure: bool
-    tls: TlsOptions = field(default_factory=TlsOptions)
-    ignore_cert_errors: bool = False
-    local_address: str | None = None
+LONGEST_IDLE_S: Final = 28 * 60.0  # servers log out who says nothing for 30 minutes (RFC 9051, 5.4)
+NOOP_EVERY_S: Final = 20.0  # where IDLE is not offered
+APPEND_S: Final = 120.0  # from the last byte to the answer
+LOGOUT_S: Final = 5.0
 
 
 async def open_connection(
     endpoint: Endpoint,
     credentials: Credentials | None,
     *,
-    on_event: Callable[[str], None] | None = None,
+    on_event: OnEvent | None = None,
     deadline_s: float = 30.0,
 ) -> ImapConnection:
-    """Connect, secure, log in and enable what the sync needs."""
-    raise NotImplementedError
+    """Connect, secure, log in and enable what the sync needs. `on_event` hears the label of every push that matters.
+
+    AuthenticationFailed with the server's text; ConnectFailed (`ETIMEDOUT`, `ECONNREFUSED`, `ENOTFOUND`, `ETLS`, ...),
+    also when the server says "later" (`details["backoff_s"]` if it says when); ProtocolError.
+    """
+    state = MailboxState(on_event)
+    try:
+        async with asyncio.timeout(deadline_s):
+            wire, capabilities = await dial(endpoint, state.on_untagged)
+            try:
+                return await _begin_session(wire, state, capabilities, endpoint, credentials)
+            except BaseException:
+                wire.abort()
+                raise
+    except (TimeoutError, DeadlineExceeded) as error:
+        raise ConnectFailed(f"{endpoint.host} did not answer in time", code="ETIMEDOUT") from error
+    except ConnectionLost as error:
+        code = "ECONNRESET" if error.code == ConnectionLost.code else error.code
+        raise ConnectFailed(error.message, code=code) from error
+    except CommandRefused as error:
+        raise ConnectFailed(error.message, code=error.server_code or error.status) from error
+
+
+async def _begin_session(
+    wire: Wire,
+    state: MailboxState,
+    capabilities: frozenset[str],
+    endpoint: Endpoint,
+    credentials: Credentials | None,
+) -> ImapConnection:
+    named = await _name_ourselves(wire, capabilities)
+    if credentials is not None and wire.greeting.status != "PREAUTH":
+        state.capabilities = frozenset()
+        status = await log_in(wire, credentials, capabilities, host=endpoint.host, port=endpoint.port)
+        capabilities = capabilities_in(status) or state.capabilities or await ask_capabilities(wire)
+    state.capabilities = capabilities
+    wire.know(capabilities)
+    if not named:
+        await _name_ourselves(wire, capabilities)
+    if credentials is not None or wire.greeting.status == "PREAUTH":
+        await _enable(wire, state)
+    return ImapConnection(wire, state)
+
+
+async def _name_ourselves(wire: Wire, capabilities: frozenset[str]) -> bool:
+    """ID (RFC 2971): 163.com and others refuse SELECT to who has not named himself. Whether it was said."""
+    if "ID" not in capabilities:
+        return False
+    try:
+        await wire.run(f'ID ("name" "Postbus" "version" "{__version__}" "vendor" "Postbus")', on_response=_is_id)
+    except CommandRefused:
+        return True
+    return True
+
+
+def _is_id(pieces: Response) -> bool:
+    return pieces[0][2:5].upper() == b"ID "
+
+
+async def _enable(wire: Wire, state: MailboxState) -> None:
+    """QRESYNC and CONDSTORE (RFC 7162); never IMAP4rev2. Without ENABLE, SELECT switches CONDSTORE on."""
+    offered = state.capabilities
+    if "ENABLE" in offered and offered & {"QRESYNC", "CONDSTORE"}:
+        # quirk_condstore_named (Apache James): QRESYNC alone does not switch CONDSTORE on
+        wanted = "CONDSTORE QRESYNC" if "QRESYNC" in offered else "CONDSTORE"
+        try:
+            await wire.run(f"ENABLE {wanted}")
+        except CommandRefused:
+            state.enabled = frozenset()
+    state.enabled &= {"QRESYNC", "CONDSTORE"}
+    if "CONDSTORE" in offered or "QRESYNC" in state.enabled:
+        state.enabled |= {"CONDSTORE"}
 
 
 class ImapConnection:
-    """Typed commands; one in flight, callers queue."""
+    """Typed commands; one in flight, callers queue.
 
-    capabilities: frozenset[str]
-    enabled: frozenset[str]
-    selected: Selected | None
-    exists: int
-    closed: bool
+    All raise CommandRefused for NO and BAD, ConnectionLost as soon as the connection is gone, DeadlineExceeded (the
+    connection is closed then), ProtocolError, and BadInput for what can't be said. Who iterates over `fetch` or
+    `stream_section` must not wait for another command of the same connection inside of `fetch`.
+    """
+
+    def __init__(self, wire: Wire, state: MailboxState) -> None:
+        self._wire = wire
+        self._state = state
+        self._names = Names()
+        self._lister = Lister(wire, self.has, self._names)
+        self._idle_refused = False
+        state.on_push = wire.interrupt
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the server offers, upper case."""
+        return self._state.capabilities
+
+    @property
+    def enabled(self) -> frozenset[str]:
+        """QRESYNC, CONDSTORE: what is switched on."""
+        return self._state.enabled
+
+    @property
+    def selected(self) -> Selected | None:
+        """The mailbox that is selected now, as it was when it was selected."""
+        return self._state.selected
+
+    @property
+    def exists(self) -> int:
+        """Messages in the selected mailbox, as far as the server told."""
+        return self._state.exists
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no use any more."""
+        return self._wire.closed
 
     def has(self, capability: str) -> bool:
-        """Whether the server offers it; upper case."""
-        raise NotImplementedError
+        """Whether the server offers it, by its name in upper case. QRESYNC includes CONDSTORE (RFC 7162, 3.2)."""
+        offered = self._state.capabilities
+        return capability in offered or (capability == "CONDSTORE" and "QRESYNC" in offered)
 
     async def list_mailboxes(self, *, with_status: bool) -> list[ListedMailbox]:
-        """All mailboxes; attribute `\\subscribed` on those that are."""
-        raise NotImplementedError
+        """All mailboxes of the user; attribute `\\subscribed` on those that are.
+
+        In one round trip where the server has LIST-STATUS; elsewhere `status` of a mailbox may be None.
+        """
+        return await self._lister.list_mailboxes(with_status=with_status)
 
     async def status(self, path: str) -> MailboxStatus:
         """STATUS; CommandRefused when there is no such mailbox."""
-        raise NotImplementedError
+        return await self._lister.status(path)
 
     async def statuses(self, paths: Sequence[str]) -> dict[str, MailboxStatus]:
         """STATUS of several; those that the server refuses are absent."""
-        raise NotImplementedError
+        return await self._lister.statuses(paths)
 
     async def select(self, path: str, *, known: KnownState | None = None, read_only: bool = False) -> Selected:
         """SELECT or EXAMINE; with QRESYNC enabled, `known` brings what vanished and changed since."""
-        raise NotImplementedError
+        try:
+            return await self._select(path, self._names.argument(path), known, read_only=read_only)
+        except CommandRefused as error:
+            other = self._names.alternative(path)
+            if other is None or error.status != "NO":
+                raise
+            selected = await self._select(path, astring(other), known, read_only=read_only)
+            self._names.learn(path, other)
+            return selected
+
+    async def _select(self, path: str, name: Argument, known: KnownState | None, *, read_only: bool) -> Selected:
+        parameters = compose_parameters(self.enabled, known)
+        answer = SelectAnswer(path)
+        self._state.enter(None)
+        verb = "EXAMINE" if read_only else "SELECT"
+        arguments = [verb, name, *([parameters] if parameters else [])]
+        try:
+            status = await self._wire.run(*arguments, on_response=answer.on_response)
+        except CommandRefused as error:
+            if error.status != "BAD" or not parameters:
+                raise
+            self._state.enabled = frozenset()  # quirk_select_parameters: offered, but not understood
+            answer = SelectAnswer(path)
+            status = await self._wire.run(verb, name, on_response=answer.on_response)
+        selected = answer.selected(status, read_only=read_only)
+        self._state.enter(selected)
+        return selected
 
     async def unselect(self) -> None:
-        """Leave the mailbox without expunging."""
-        raise NotImplementedError
+        """Leave the mailbox without expunging (RFC 3691); elsewhere CLOSE after EXAMINE, which can't expunge."""
+        selected = self.selected
+        if selected is None:
+            return
+        if not self.has("UNSELECT") and not selected.read_only:
+            await self.select(selected.path, read_only=True)
+        await self._wire.run("UNSELECT" if self.has("UNSELECT") else "CLOSE")
+        self._state.enter(None)
 
     def fetch(
         self,
@@ -84,48 +248,128 @@ class ImapConnection:
         by_seq: str | None = None,
         changed_since: int | None = None,
         vanished: bool = False,
-    ) -> AsyncIterator[Fetched | Vanished]:
-        """Rows as they arrive."""
-        raise NotImplementedError
+    ) -> AsyncGenerator[Fetched | Vanished, None]:
+        """UID FETCH, or FETCH of the sequence set `by_seq`: rows as they arrive, each with its uid.
+
+        The server waits while the consumer is busy. Rows that were not asked for are news, not answers.
+        """
+        if by_seq is not None:
+            sets: list[tuple[str, tuple[UidRange, ...] | None]] = [(text("FETCH", by_seq), None)]
+            items = items if "UID" in items else ("UID", *items)
+        else:
+            merged = merge(ranges or ())
+            sets = [(text("UID FETCH", compose_set(group)), merged) for group in split(merged)]
+        modifiers = compose_modifiers(changed_since, vanished=vanished and "QRESYNC" in self.enabled)
+        return fetch_rows(self._wire, sets, items, modifiers=modifiers, on_stray=self._on_stray)
 
     async def fetch_flags_compact(
         self, ranges: Sequence[UidRange], *, changed_since: int | None = None
     ) -> list[tuple[int, tuple[str, ...]]]:
-        """Uids and flags; the tuples of flags are shared."""
-        raise NotImplementedError
+        """Uids and flags, the fast way; equal flags are one shared tuple. In the server's order, each uid once."""
+        modifiers = compose_modifiers(changed_since, vanished=False)
+        found = await fetch_flags(self._wire, merge(ranges), modifiers=modifiers, on_stray=self._on_stray)
+        return list(found.items())
 
     async def search(self, criteria: Sequence[str | bytes]) -> list[UidRange]:
-        """UID SEARCH; sorted, merged ranges."""
-        raise NotImplementedError
+        """UID SEARCH: str are keys, bytes are values (`["FROM", b"Jan", "UNSEEN"]`). Sorted, merged ranges."""
+        found: list[UidRange] = []
+
+        def on_response(pieces: Response) -> bool:
+            untagged = parse_untagged(pieces[0])
+            if untagged is None or untagged.label not in ("SEARCH", "ESEARCH"):
+                return False
+            parse = parse_search if untagged.label == "SEARCH" else parse_esearch
+            found.extend(parse(b"".join(pieces)[untagged.start :]))
+            return True
+
+        extended = ["RETURN (ALL)"] if self.has("ESEARCH") else []
+        await self._wire.run("UID SEARCH", *extended, *search_criteria(criteria), on_response=on_response)
+        return list(merge(found))
 
     async def store_flags(
         self, ranges: Sequence[UidRange], *, add: Sequence[str] = (), remove: Sequence[str] = (), silent: bool = True
     ) -> None:
-        """UID STORE +FLAGS and -FLAGS."""
-        raise NotImplementedError
+        """UID STORE +FLAGS and -FLAGS of those flags that the mailbox keeps; messages that are gone are no error."""
+        permanent = self.selected.permanent_flags if self.selected else None
+        suffix = ".SILENT" if silent else ""
+        for sign, flags in (("+", storable(add, permanent)), ("-", storable(remove, permanent))):
+            for group in split(merge(ranges)) if flags else ():
+                command = text("UID STORE", compose_set(group), f"{sign}FLAGS{suffix}", compose_flags(flags))
+                try:
+                    await self._wire.run(command, on_response=lambda pieces: is_row(pieces[0]))
+                except CommandRefused as error:
+                    if not Status(error.status, error.message, error.server_code).messages_gone:
+                        raise
 
     async def append(
         self, path: str, message: bytes, *, flags: Sequence[str] = (), internal_date: datetime | None = None
     ) -> Appended:
-        """APPEND one message."""
-        raise NotImplementedError
+        """APPEND one message. TooLarge by the server's APPENDLIMIT; CommandRefused with OVERQUOTA, TRYCREATE."""
+        if b"\0" in message:
+            raise BadInput("the message has NUL bytes")
+        self._check_append_limit(len(message))
+        if not message:
+            raise BadInput("the message is empty")
+        arguments: list[Argument] = ["APPEND", self._names.argument(path)]
+        if flags:
+            arguments.append(compose_flags(flags))
+        if internal_date is not None:
+            arguments.append(f'"{compose_internal_date(internal_date)}"')
+        status = await self._wire.run(*arguments, message, timeout_s=APPEND_S, total_s=LONG_S)
+        return parse_append_uid(status)
 
-    def stream_section(self, uid: int, section: str, *, chunk_size: int = 512 * 1024) -> AsyncIterator[bytes]:
-        """A section in pieces; NotFound when the message is gone."""
-        raise NotImplementedError
+    def _check_append_limit(self, size: int) -> None:
+        for capability in self.capabilities:
+            name, _, limit = capability.partition("=")
+            if name == "APPENDLIMIT" and limit.isdigit() and size > int(limit[:19]):
+                raise TooLarge(f"the server takes messages of up to {limit} bytes")
+
+    def stream_section(self, uid: int, section: str, *, chunk_size: int = 512 * 1024) -> AsyncGenerator[bytes, None]:
+        """A section (`` is the whole message) in pieces, the connection free in between; NotFound when it is gone."""
+        return stream_section(self._wire, uid, section, chunk_size=chunk_size)
 
     async def idle(self, *, max_s: float) -> None:
-        """Return when the server pushed something, or after `max_s`."""
-        raise NotImplementedError
+        """Return when something is new in the selected mailbox, or after `max_s` (28 minutes at most).
+
+        Returns at once when there was a push since the last call or SELECT, and when another caller wants its turn.
+        Without IDLE, or where the server refuses it, NOOP does.
+        """
+        if self._state.take_news():
+            return
+        limit = min(max_s, LONGEST_IDLE_S)
+        if self.has("IDLE") and not self._idle_refused:
+            try:
+                await self._wire.idle(max_s=limit)
+            except CommandRefused:
+                self._idle_refused = True
+        else:
+            await self._poll(limit)
+        self._state.take_news()
+
+    async def _poll(self, max_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + max_s
+        while not self._state.news and (left := end - loop.time()) > 0:
+            await asyncio.sleep(min(left, NOOP_EVERY_S))
+            await self.noop()
 
     async def noop(self) -> None:
         """NOOP: hear what is new in the selected mailbox."""
-        raise NotImplementedError
+        await self._wire.run("NOOP")
 
     async def logout(self) -> None:
-        """LOGOUT and close; never raises for a server that is gone."""
-        raise NotImplementedError
+        """LOGOUT and close; never raises for a server that is gone or slow."""
+        try:
+            if not self.closed:
+                await self._wire.run("LOGOUT", timeout_s=LOGOUT_S)
+        except PostbusError:
+            pass
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once."""
-        raise NotImplementedError
+        self._wire.abort()
+
+    def _on_stray(self, row: Fetched) -> None:
+        self._state.note("FETCH")

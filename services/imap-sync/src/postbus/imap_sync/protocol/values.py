@@ -67,6 +67,8 @@ class MessageEnvelope:
 class BodyPart:
     """One part of BODYSTRUCTURE (RFC 9051, 7.5.2). `number` is its section, empty for a multipart at the top.
 
+    A multipart that is the body of a message/rfc822 part `2` is `2.TEXT`, and its parts are `2.1`, `2.2`.
+
     `type` and `subtype`, `encoding`, `disposition` are in lower case; parameters have lower-case names and raw values
     (RFC 2231 and RFC 2047 not undone). `size` is bytes as transferred. A message/rfc822 part has the parts of the
     message inside as `children` (one child: its body), numbered as RFC 9051, 6.4.5.1 says.
@@ -96,8 +98,9 @@ class BodyPart:
 class Fetched:
     """One row of FETCH; None where it was not asked for or not answered.
 
-    `sections` has what was asked as BODY.PEEK, by section as asked without the partial: `` (all), `1`, `HEADER`,
-    `HEADER.FIELDS (REFERENCES)`, `1.MIME`.
+    `sections` has what was asked as BODY.PEEK, by section in upper case without the partial: `` (all), `1`, `HEADER`,
+    `HEADER.FIELDS (REFERENCES)`, `1.MIME`; what the server has not (NIL) is absent. Of a `broken` row nothing but the
+    numbers could be understood.
     """
 
     seq: int
@@ -112,6 +115,7 @@ class Fetched:
     thread_id: str | None = None
     labels: tuple[str, ...] | None = None
     sections: Mapping[str, bytes] = field(default_factory=dict)
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class UidRange:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """Messages that are gone (RFC 7162, 3.2.10); `earlier` when it answers our question, and is no news of this moment."""
+    """Messages that are gone (RFC 7162, 3.2.10); `earlier` when it answers a question of ours and is no news."""
 
     ranges: tuple[UidRange, ...]
     earlier: bool = False

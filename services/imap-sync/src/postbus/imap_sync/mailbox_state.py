@@ -1,0 +1,77 @@
+"""What the server tells without being asked: the size of the selected mailbox, and that something is new in it.
+
+Sequence numbers and sizes only mean something in the order of arrival, so this is updated where responses arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from postbus.imap_sync.protocol.framer import Response
+from postbus.imap_sync.protocol.ranges import count
+from postbus.imap_sync.protocol.responses import Untagged, parse_capabilities, parse_untagged, parse_vanished
+from postbus.imap_sync.protocol.values import Selected
+
+
+class MailboxState:
+    """The selected mailbox as of now. `news` is set by every push that matters, until somebody takes it."""
+
+    def __init__(self, on_event: Callable[[str], None] | None = None) -> None:
+        self.selected: Selected | None = None
+        self.exists = 0
+        self.news = False
+        self.capabilities: frozenset[str] = frozenset()
+        self.enabled: frozenset[str] = frozenset()
+        self.on_push: Callable[[], None] = _nobody
+        self._on_event = on_event
+
+    def enter(self, selected: Selected | None) -> None:
+        """Another mailbox, or none, is selected now."""
+        self.selected = selected
+        self.exists = selected.exists if selected else 0
+        self.news = False
+
+    def take_news(self) -> bool:
+        """Whether there was a push since the last time."""
+        news, self.news = self.news, False
+        return news
+
+    def on_untagged(self, pieces: Response) -> None:
+        """Take a response that no command was waiting for."""
+        untagged = parse_untagged(pieces[0])
+        if untagged is not None and self._matters(untagged, pieces):
+            self.note(untagged.label)
+
+    def note(self, label: str) -> None:
+        """Something is new in the selected mailbox."""
+        self.news = True
+        self.on_push()
+        if self._on_event is not None:
+            self._on_event(label)
+
+    def _matters(self, untagged: Untagged, pieces: Response) -> bool:
+        match untagged.label:
+            case "EXISTS":
+                return self._resize(untagged.number or 0)
+            case "EXPUNGE":
+                return self._resize(self.exists - 1)
+            case "VANISHED":
+                vanished = parse_vanished(pieces[0][untagged.start :])
+                return not vanished.earlier and self._resize(self.exists - count(vanished.ranges))
+            case "FETCH":
+                return True
+            case "CAPABILITY":
+                self.capabilities = parse_capabilities(pieces[0][untagged.start :].decode("ascii", "replace"))
+            case "ENABLED":
+                self.enabled |= frozenset(pieces[0][untagged.start :].decode("ascii", "replace").upper().split())
+        return False
+
+    def _resize(self, exists: int) -> bool:
+        """Whether the size changed: some servers repeat EXISTS at every NOOP."""
+        changed = exists != self.exists
+        self.exists = max(exists, 0)
+        return changed
+
+
+def _nobody() -> None:
+    """Before there is a connection nobody waits."""
