@@ -47,7 +47,7 @@ async def send_source(session: Session, payload: bytes, deadline_s: float, reply
     message = parse_message_id(command.message)
     mailbox = locate(session, message, missing)
     async with open_transfer(session, mailbox, deadline_s=deadline_s) as connection:
-        if await fetch_one(connection, message.uid, ("UID",)) is None:
+        if await fetch_one(connection, message.uid, ("UID", "FLAGS")) is None:
             raise missing
         pieces = _decoded(connection.stream_section(message.uid, WHOLE), "binary")
         async with aclosing(pieces):
@@ -60,11 +60,12 @@ def _head_of(part: BodyPart) -> DownloadHead:
     return DownloadHead(content_type=part_content_type(part), filename=part_filename(part), disposition=disposition)
 
 
-async def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncGenerator[bytes, None]:
+async def _decoded(pieces: AsyncGenerator[bytes, None], encoding: str) -> AsyncGenerator[bytes, None]:
     """The pieces without their transfer encoding."""
     decoder = TransferDecoder(encoding)
-    async for piece in pieces:
-        if data := decoder.feed(piece):
-            yield data
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if data := decoder.feed(piece):
+                yield data
     if data := decoder.finish():
         yield data

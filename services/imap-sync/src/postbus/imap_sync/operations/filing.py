@@ -20,7 +20,7 @@ from postbus.common.jobs import Filing, ReferenceTask
 from postbus.common.mime.headers import parse_message_ids
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.operations.access import Session, fetch_one, locate, open_mailbox
-from postbus.imap_sync.protocol.values import Fetched, Selected, UidRange
+from postbus.imap_sync.protocol.values import Fetched, UidRange
 
 log = structlog.get_logger()
 
@@ -53,14 +53,6 @@ def skip_reason(record: AccountRecord, filing: Filing, *, is_gmail: bool) -> str
     return None
 
 
-def keeps_flag(selected: Selected | None, flag: str) -> bool:
-    """Whether the mailbox keeps such a flag (PERMANENTFLAGS; without it all of them, RFC 9051, 7.1)."""
-    if selected is None or selected.permanent_flags is None:
-        return True
-    permanent = {known.lower() for known in selected.permanent_flags}
-    return flag.lower() in permanent or (not flag.startswith("\\") and "\\*" in permanent)
-
-
 def _alone(token: str, message_id: str) -> asyncio.Lock:
     """A job may be given out again while it still runs: the second one waits, and then finds the copy."""
     return _running.setdefault((token, message_id), asyncio.Lock())
@@ -82,9 +74,10 @@ async def _flag_original(session: Session, task: ReferenceTask, deadline_s: floa
 
 
 async def _add_flag(connection: ImapConnection, uid: int, flag: str) -> bool:
+    """Whether the flag was set; one that the mailbox would not keep (PERMANENTFLAGS) is not even sent."""
     row = await fetch_one(connection, uid, ("UID", "FLAGS"))
     known = {present.lower() for present in (row.flags or ())} if row else set()
-    if row is None or flag.lower() in known or not keeps_flag(connection.selected, flag):
+    if row is None or flag.lower() in known:
         return False
     await connection.store_flags((UidRange(uid, uid),), add=(flag,))
     return True
@@ -122,7 +115,7 @@ async def _is_filed(connection: ImapConnection, message_id: str) -> bool:
     if not connection.exists:
         return False
     try:
-        return bool(await connection.search(("HEADER", "Message-ID", message_id)))
+        return bool(await connection.search(("HEADER", b"Message-ID", message_id.encode())))
     except CommandRefused as error:
         log.info("search for a copy refused", reason=error.message)
         return await _is_among_newest(connection, message_id)
