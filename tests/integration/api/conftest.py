@@ -68,8 +68,9 @@ async def parts(config: Config) -> AsyncIterator[Parts]:
         opened = await open_parts(stack, "api", config)
         if not (await opened.bus.js.account_info()).streams:
             await migrate_streams(opened.bus)
-        for stream in ("EVENTS", "JOBS", "RAW"):
-            await opened.bus.js.purge_stream(stream)
+        for stream in await opened.bus.js.streams_info():
+            if stream.state.messages:
+                await opened.bus.js.purge_stream(stream.config.name or "")
         yield opened
 
 

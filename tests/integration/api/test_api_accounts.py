@@ -1,5 +1,6 @@
 """Contract, sections 1, 4 and 5: accounts over HTTP."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from nats.aio.msg import Msg
 
 from postbus.common import ids
 from postbus.common.accounts import AccountState, LastError
@@ -43,7 +45,7 @@ async def test_an_account_shows_what_is_stored_but_its_secrets(client: httpx.Asy
 
 async def test_secrets_are_sealed_from_the_first_write(parts: Parts, account: str) -> None:
     row = await parts.redis.hgetall(keys.account(account))
-    assert b"secret" not in b"".join(row.values())
+    assert not any(b"secret" in bytes(value) for value in row.values())
     stored = await parts.accounts.get(account)
     assert set(stored.sealed) == {"imap.pass", "smtp.pass"}
     assert await parts.secrets.open(stored.sealed["imap.pass"], account=account, field="imap.pass") == "imap secret"
@@ -52,9 +54,11 @@ async def test_secrets_are_sealed_from_the_first_write(parts: Parts, account: st
 async def test_registering_puts_account_added_into_the_outbox_and_tells_the_workers(
     parts: Parts, client: httpx.AsyncClient, account_body: Body
 ) -> None:
-    told = await parts.bus.nc.subscribe("ee.ctl.accounts")
+    told: asyncio.Queue[Msg] = asyncio.Queue()
+    await parts.bus.nc.subscribe("ee.ctl.accounts", cb=told.put)
     await client.post("/v1/account", json=account_body())
-    message = await told.next_msg(timeout=5)
+    async with asyncio.timeout(5):
+        message = await told.get()
     assert message.data == b"example"
     events = [unpack_event(entry) for entry in await parts.redis.lrange(keys.outbox("example"), 0, -1)]
     assert [event.event for event in events] == ["accountAdded"]
@@ -213,8 +217,6 @@ async def test_accounts_are_listed_by_id_in_pages_with_filters(
 
 
 async def test_concurrent_changes_are_all_kept(client: httpx.AsyncClient, account: str) -> None:
-    import asyncio
-
     bodies = [{"name": "N"}, {"path": ["A"]}, {"copy": True}, {"smtpEhloName": "ehlo.example.com"}]
     answers = await asyncio.gather(*(client.put(f"/v1/account/{account}", json=body) for body in bodies))
     assert {answer.status_code for answer in answers} == {200}

@@ -169,7 +169,7 @@ class ReferenceAnswer(Output):
 
     message: str = Field(description="Id of the message that is answered or forwarded", examples=["AAAAAQAAAeE"])
     success: bool = Field(description="It was found")
-    thread_id: Given[str] = Field(None, description="Its thread, where the server has them")
+    thread_id: str | None = Field(None, description="Its thread, where the server has them")
 
 
 class Queued(Output):
@@ -179,4 +179,4 @@ class Queued(Output):
     message_id: str = Field(description="Message-ID it is sent with", examples=["<a1@example.com>"])
     send_at: Instant = Field(description="When it is sent")
     queue_id: str = Field(description="Id of the submission; events name it", examples=["19ac8e5b7c2f00a1b2c"])
-    reference: Given[ReferenceAnswer] = Field(None, description="What became of the reference")
+    reference: ReferenceAnswer | None = Field(None, description="What became of the reference")
