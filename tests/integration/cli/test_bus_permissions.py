@@ -144,7 +144,7 @@ async def test_who_is_not_known_gets_in_nowhere(server: NatsServer, user: str, p
     async def quiet(_: Exception) -> None:
         return
 
-    with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await nats.connect(server.url, allow_reconnect=False, error_cb=quiet, **login)
 
 

@@ -64,11 +64,11 @@ def fetch(client: imaplib.IMAP4, what: str) -> bytes:
 
 def test_idle_tells_of_a_message_that_smtp_delivered(mail_server: SandboxMail) -> None:
     client = log_in(mail_server, ALICE)
-    _, (count,) = client.select("INBOX")
+    count = int(client.select("INBOX")[1][0] or 0)
     client.send(b"A1 IDLE\r\n")
     assert client.readline().startswith(b"+")
     send(mail_server, BOB, ALICE, b"Subject: Hello\r\nMessage-ID: <1@sandbox.test>\r\n\r\nHow are you?\r\n")
-    assert client.readline() == b"* %d EXISTS\r\n" % (int(count) + 1)
+    assert client.readline() == b"* %d EXISTS\r\n" % (count + 1)
     client.send(b"DONE\r\n")
     while not client.readline().startswith(b"A1 OK"):
         pass

@@ -38,10 +38,16 @@ def main() -> None:
         sys.exit(error.message)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", "-v", help="Print the version.", is_eager=True, callback=lambda on: _version(on))
+        bool, typer.Option("--version", "-v", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Postbus: a self-hosted email API."""
@@ -82,10 +88,9 @@ def migrate_streams(
     """Make the streams what this version needs, write the prepared settings, and end: the job before a rollout."""
     import asyncio
 
-    from postbus.common.logs import configure_logs
-
     from postbus.cli.supervisor.prepare import prepare
     from postbus.cli.supervisor.prepared import read_prepared
+    from postbus.common.logs import configure_logs
 
     config = _config(context)
     configure_logs(config.log_level, service="postbus")
@@ -112,9 +117,3 @@ def help_(context: typer.Context) -> None:
 
 def _config(context: typer.Context) -> Config:
     return load_config(context.args, os.environ, Path.cwd())
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(__version__)
-        raise typer.Exit

@@ -1,4 +1,4 @@
-"""Who has a mailbox in the sandbox, and where its servers are: the same at every start, so that accounts stay usable."""
+"""Who has a mailbox in the sandbox, and where its servers are: at every start the same, as accounts are kept."""
 
 from __future__ import annotations
 

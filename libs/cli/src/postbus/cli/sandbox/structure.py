@@ -41,18 +41,18 @@ class Composed(Writeable):
 class SandboxLoadedMessage(mailbox.LoadedMessage):
     """A message whose ENVELOPE and BODYSTRUCTURE are ours."""
 
-    def get_envelope_structure(self) -> Composed:
+    def get_envelope_structure(self) -> Composed:  # type: ignore[override] # pymap only writes it
         """ENVELOPE."""
         return Composed(compose_envelope(self.content))
 
-    def get_body_structure(self) -> Composed:
+    def get_body_structure(self) -> Composed:  # type: ignore[override]
         """BODY and BODYSTRUCTURE."""
         return Composed(compose_structure(self.content, False), compose_structure(self.content, True))
 
 
 def use_in_pymap() -> None:
     """Have pymap's in-memory backend load messages as ours, in this process. It names the class, and takes no other."""
-    mailbox.LoadedMessage = SandboxLoadedMessage
+    mailbox.LoadedMessage = SandboxLoadedMessage  # type: ignore[misc]
 
 
 def compose_envelope(content: MessageContent) -> bytes:

@@ -10,10 +10,9 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+from postbus.cli.supervisor.zygote import fork_zygote
 from postbus.common.config import Config
 from postbus.common.errors import Unavailable
-
-from postbus.cli.supervisor.zygote import fork_zygote
 
 MAX_LINE = 65_536
 START_TIMEOUT_S = 30.0  # the zygote may be loading code
@@ -86,7 +85,8 @@ class Children:
                 what = {"argv": argv, "log": log}
             case Call(call, arguments):
                 what = {"call": call, "arguments": arguments}
-        self._starting[key] = started = asyncio.get_running_loop().create_future()
+        started: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+        self._starting[key] = started
         self._tell({"do": "start", "key": key, **what})
         async with asyncio.timeout(START_TIMEOUT_S):
             return await started

@@ -40,7 +40,7 @@ def draw_port(host: str) -> int:
 
 async def wait_for_api(config: Config) -> None:
     """Return once `/health` answers 200."""
-    while not await _is_healthy(config):
+    while not await _is_healthy(config):  # noqa: ASYNC110 - it is in another process
         await asyncio.sleep(POLL_S)
 
 

@@ -47,7 +47,7 @@ class EmbeddedNats:
 
     async def wait_until_ready(self) -> None:
         """Return once it greets with JetStream on; from then on the port is known."""
-        while not await self._greets():
+        while not await self._greets():  # noqa: ASYNC110 - it is in another process
             await asyncio.sleep(READY_POLL_S)
 
     async def _greets(self) -> bool:

@@ -27,11 +27,11 @@ def read_prepared(text: str | None) -> dict[str, Any]:
         raise ConfigError([f"EENGINE_SETTINGS: is not JSON: {error}"]) from error
     if not isinstance(given, dict):
         raise ConfigError(["EENGINE_SETTINGS: has to be a JSON object"])
-    unknown = sorted(given.keys() - SETTING_NAMES.keys())
-    if unknown:
+    known = {name: value for name, value in given.items() if name in SETTING_NAMES}
+    if unknown := sorted(given.keys() - known.keys()):
         log.warning("prepared settings that this version does not know are dropped", names=unknown)
     try:
-        settings = ServiceSettings.model_validate({name: value for name, value in given.items() if name in SETTING_NAMES})
+        settings = ServiceSettings.model_validate(known)
     except ValidationError as error:
         raise ConfigError([_problem(problem["loc"], problem["msg"]) for problem in error.errors()]) from None
     return settings.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -23,4 +23,4 @@ class Restarts:
         self._deaths.append(now)
         if len(self._deaths) > MAX_DEATHS:
             return None
-        return min(FIRST_DELAY_S * 2 ** (len(self._deaths) - 1), LAST_DELAY_S)
+        return min(FIRST_DELAY_S * float(2 ** (len(self._deaths) - 1)), LAST_DELAY_S)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 import uvloop
-from postbus.common.logs import configure_logs
 
 from postbus.cli.supervisor.children import Children
 from postbus.cli.supervisor.data_dir import DataDir
@@ -20,6 +19,7 @@ from postbus.cli.supervisor.prepared import read_prepared
 from postbus.cli.supervisor.supervisor import Supervisor
 from postbus.cli.supervisor.zygote import name_process
 from postbus.common.config import Config, load_config
+from postbus.common.logs import configure_logs
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import structlog
@@ -148,10 +148,10 @@ class Supervisor:
 
     async def _start_services(self) -> None:
         for process in plan.plan_processes(self.services, self.config.workers_imap):
-            await self._keep(process.key, lambda service=process.service: self._launch_service(service))
+            await self._keep(process.key, partial(self._launch_service, process.service))
 
     def _launch_service(self, service: Service) -> Call:
-        changes = {name: str(value) if isinstance(value, Path) else value for name, value in self._changes(service.name).items()}
+        changes = self._changes(service.name) | {"data_dir": str(self.config.data_dir)}
         return Call(work.CALL, {"service": service.name, "module": service.module, "changes": changes})
 
     async def _start_sandbox(self) -> Ports:

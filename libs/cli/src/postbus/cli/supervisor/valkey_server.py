@@ -41,7 +41,7 @@ class EmbeddedValkey:
 
     async def wait_until_ready(self) -> None:
         """Return once it answers; while it reads its file it says LOADING instead."""
-        while not await self._answers():
+        while not await self._answers():  # noqa: ASYNC110 - it is in another process
             await asyncio.sleep(READY_POLL_S)
 
     async def _answers(self) -> bool:

@@ -40,11 +40,12 @@ def fork_zygote(config: Config) -> tuple[int, socket.socket]:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    if pid := os.fork():
-        theirs.close()
-        return pid, ours
-    ours.close()
-    _run(lambda: Zygote(theirs, config).run(parent))
+    pid = os.fork()
+    if not pid:
+        ours.close()
+        _run(lambda: Zygote(theirs, config).run(parent))
+    theirs.close()
+    return pid, ours
 
 
 def name_process(name: str) -> None:
@@ -80,9 +81,9 @@ class Zygote:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
-            readable, _, _ = select.select([self._link, self._wake_read], [], [])
+            readable, _, _ = select.select([self._link.fileno(), self._wake_read], [], [])
             self._reap()
-            if self._link in readable:
+            if self._link.fileno() in readable:
                 for command in self._commands():
                     self._obey(command)
 
