@@ -80,6 +80,7 @@ class JobQueue:
     limits: LaneLimits = field(default_factory=LaneLimits)
     _under_way: dict[int, QueuedJob] = field(default_factory=dict)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _subscription: JetStreamContext.PullSubscription | None = None
 
     async def run(self) -> None:
         """Work until cancelled; then finish what is under way, for a while."""
@@ -90,6 +91,7 @@ class JobQueue:
             try:
                 await self._fetch(lanes)
             finally:
+                await self._leave()
                 for job in lanes.close():
                     await _answer(job.message.nak())
                     self._under_way.pop(job.sequence, None)
@@ -97,7 +99,7 @@ class JobQueue:
                 alive.cancel()
 
     async def _fetch(self, lanes: Lanes[QueuedJob]) -> None:
-        subscription = await self._bind()
+        self._subscription = subscription = await self._bind()
         while True:
             room = await lanes.room()
             try:
@@ -176,6 +178,17 @@ class JobQueue:
                 if job.keep_alive is not None:
                     with suppress(PostbusError):
                         await job.keep_alive()
+
+    async def _leave(self) -> None:
+        """Fetch nothing more; what came in meanwhile goes to others at once, not after the time of a lost job."""
+        if self._subscription is None:
+            return
+        await _answer(self._subscription.unsubscribe())
+        arrived = self._subscription._sub._pending_queue
+        while not arrived.empty():
+            message = arrived.get_nowait()
+            if message.subject.startswith("ee.job."):
+                await _answer(message.nak())
 
     async def _drain(self) -> None:
         """Give deliveries that have begun the time to end: cutting one after its end of data makes it uncertain."""
