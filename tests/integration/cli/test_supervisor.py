@@ -114,6 +114,9 @@ def test_after_kill_9_of_everything_the_next_start_works_on_the_same_data() -> N
         for pid in everybody:
             os.kill(pid, signal.SIGKILL)
         instance.kill()
+        (torn,) = instance.data.glob("valkey/appendonlydir/*.incr.aof")
+        with torn.open("ab") as file:
+            file.write(b"*3\r\n$3\r\nSET\r\n$4\r\nhal")  # what a crash in the middle of a write leaves
         instance.start()
         assert store_of(instance).get("kept") == b"yes"
 

@@ -11,6 +11,7 @@ from postbus.common.config import Config
 
 POLL_S = 0.02
 ANSWER_TIMEOUT_S = 2.0
+WELL_S = 10.0  # patience with an API that answers that something is missing: an outside server, keys
 
 
 def reachable_host(host: str) -> str:
@@ -38,9 +39,13 @@ def draw_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-async def wait_for_api(config: Config) -> None:
-    """Return once `/health` answers 200."""
-    while not await _is_healthy(config):  # noqa: ASYNC110 - it is in another process
+async def wait_for_api(config: Config) -> bool:
+    """Return True once `/health` answers 200, False when it answers and does not become well for a while."""
+    patience = asyncio.get_running_loop().time() + WELL_S
+    while True:
+        status = await _ask_health(config)
+        if status == b"200" or (status and asyncio.get_running_loop().time() > patience):
+            return status == b"200"
         await asyncio.sleep(POLL_S)
 
 
@@ -63,8 +68,8 @@ def compose_banner(config: Config, seconds: float) -> str:
     )
 
 
-async def _is_healthy(config: Config) -> bool:
-    """One request, by hand: loading an HTTP client costs longer than all of the start may take."""
+async def _ask_health(config: Config) -> bytes:
+    """The status of `/health`, empty where nobody answers. By hand: loading an HTTP client would take too long."""
     headers = {"Host": "localhost", "Connection": "close", **authorization(config)}
     lines = ["GET /health HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     try:
@@ -76,5 +81,5 @@ async def _is_healthy(config: Config) -> bool:
             finally:
                 writer.close()
     except (OSError, TimeoutError, ValueError):
-        return False
-    return status.split(b" ")[1:2] == [b"200"]
+        return b""
+    return status.split(b" ")[1] if status.startswith(b"HTTP/") else b""

@@ -24,7 +24,7 @@ from postbus.cli.supervisor.plan import Service
 from postbus.cli.supervisor.restarts import Restarts
 from postbus.cli.supervisor.valkey_server import EmbeddedValkey
 from postbus.common.config import Config
-from postbus.common.errors import PostbusError
+from postbus.common.errors import PostbusError, Unavailable
 
 log = structlog.get_logger()
 
@@ -34,6 +34,7 @@ KILL_S = 5.0
 BOOT_END_S = 2.0
 
 MAIL_CALL = "postbus.cli.sandbox.server:run"  # by name: it is loaded in its own process only
+LOADED = ("postbus.common.service", "postbus.cli.supervisor.prepare")
 
 Launcher = Callable[[], Launch]
 Ready = Callable[[], Awaitable[None]]
@@ -100,7 +101,8 @@ class Supervisor:
             await self._prepare()
             sandbox = await self._start_sandbox() if self.sandbox else None
             await self._start_services()
-            await wait_for_api(self.config)
+            if not await wait_for_api(self.config):
+                log.warning("the API answers, but not everything is well: /health says what")
             print(compose_banner(self.config, time.monotonic() - self.started), end="", flush=True)
             if sandbox:
                 await accounts.register(self.config, sandbox)
@@ -122,7 +124,7 @@ class Supervisor:
                 self._nats = EmbeddedNats(data, draw_users())
                 group.create_task(self._keep(plan.NATS, self._launch_nats, self._nats.wait_until_ready))
             await asyncio.sleep(0)
-            self.children.preload([service.module for service in self.services])
+            self.children.preload([*LOADED, *(service.module for service in self.services)])
 
     def _launch_valkey(self) -> Program:
         assert self._valkey is not None
@@ -133,26 +135,26 @@ class Supervisor:
         return Program(self._nats.command(), str(self._nats.log))
 
     async def _prepare(self) -> None:
-        from postbus.cli.supervisor.prepare import prepare
+        settings = dict(self.prepared)
+        running = await self.children.start("prepare", Call(work.PREPARE, {"settings": settings, **self._ways(ADMIN)}))
+        if status := await running.ended:
+            raise Unavailable(f"streams and settings could not be prepared ({describe_status(status)})")
 
-        await prepare(self.config.model_copy(update=self._changes(ADMIN)), self.prepared)
-
-    def _changes(self, user: str) -> dict[str, Any]:
-        """What the configuration of one service has beyond the common one: where the servers are, for this user."""
-        changes: dict[str, Any] = {"data_dir": self.config.data_dir, "port": self.config.port}
+    def _ways(self, user: str) -> dict[str, Any]:
+        """How a process of ours reaches the embedded servers, as this user of the bus."""
+        changes = {}
         if self._valkey:
             changes["redis"] = self._valkey.url
         if self._nats:
             changes["nats"] = self._nats.url(user)
-        return changes
+        return {"changes": changes}
 
     async def _start_services(self) -> None:
         for process in plan.plan_processes(self.services, self.config.workers_imap):
             await self._keep(process.key, partial(self._launch_service, process.service))
 
     def _launch_service(self, service: Service) -> Call:
-        changes = self._changes(service.name) | {"data_dir": str(self.config.data_dir)}
-        return Call(work.CALL, {"service": service.name, "module": service.module, "changes": changes})
+        return Call(work.RUN, {"service": service.name, "module": service.module, **self._ways(service.name)})
 
     async def _start_sandbox(self) -> Ports:
         ports = settle_ports(self.config.data_dir)

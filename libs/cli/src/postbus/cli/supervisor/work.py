@@ -1,19 +1,37 @@
-"""What runs in a forked process: one service, with its own way to the bus and to the store."""
+"""What runs in forked processes: a service, or the preparation before it. The supervisor itself loads none of that.
+
+`changes` replace values of the configuration: `redis` and `nats` are the process's own way to them.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from pathlib import Path
+import sys
+from typing import Any
 
 from postbus.common.config import Config
+from postbus.common.errors import PostbusError
+from postbus.common.logs import configure_logs
 
-CALL = f"{__name__}:run"
+RUN = f"{__name__}:run"
+PREPARE = f"{__name__}:prepare"
 
 
-def run(config: Config, *, service: str, module: str, changes: dict[str, str | int]) -> None:
-    """Be the service. `changes` replace values of the configuration: `redis`, `nats`, `data_dir`, `port`."""
+def run(config: Config, *, service: str, module: str, changes: dict[str, str]) -> None:
+    """Be the service."""
     from postbus.common.service import run_configured
 
-    values = {name: Path(str(value)) if name == "data_dir" else value for name, value in changes.items()}
     serve = importlib.import_module(module).serve
-    run_configured(service, serve, config.model_copy(update=values))
+    run_configured(service, serve, config.model_copy(update=changes))
+
+
+def prepare(config: Config, *, settings: dict[str, Any], changes: dict[str, str]) -> None:
+    """Migrate streams and write the prepared settings; exit status 1 with the reason where that is refused."""
+    from postbus.cli.supervisor.prepare import prepare as prepare_all
+
+    configure_logs(config.log_level, service="postbus")
+    try:
+        asyncio.run(prepare_all(config.model_copy(update=changes), settings))
+    except PostbusError as error:
+        sys.exit(f"postbus: {error.message}")
