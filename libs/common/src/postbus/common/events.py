@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from postbus.common import ids
+from postbus.common.event_limits import cut_body
 from postbus.common.times import Instant, now
 
 MAX_EVENT_BYTES = 256 * 1024  # what is over becomes an id to fetch
@@ -419,10 +420,7 @@ class Envelope:
 def seal_event(event: Event, generation: UUID, *what: object) -> Envelope:
     """Make the event ready: its id says which happening, in which life of the account, it tells of."""
     token = ids.account_token(event.account)
-    body = event.model_dump_json(by_alias=True).encode()
-    if len(body) > MAX_EVENT_BYTES:
-        body = _without_content(event).model_dump_json(by_alias=True).encode()
-    return Envelope(ids.event_id(generation, event.event, *what), token, event.account, event.event, body)
+    return Envelope(ids.event_id(generation, event.event, *what), token, event.account, event.event, _body(event))
 
 
 def parse_event(body: bytes) -> Event:
@@ -430,10 +428,16 @@ def parse_event(body: bytes) -> Event:
     return _ADAPTER.validate_json(body)
 
 
-def _without_content(event: Event) -> Event:
-    """What is too large for the bus becomes an id to fetch: the text, then the headers."""
-    if not isinstance(event, MessageNew):
-        raise ValueError(f"{event.event} is over {MAX_EVENT_BYTES} bytes")
+def _body(event: Event) -> bytes:
+    """The body, within the limit: content of a message goes first, then what strangers wrote too much of is cut."""
+    body = event.model_dump_json(by_alias=True).encode()
+    if len(body) > MAX_EVENT_BYTES and isinstance(event, MessageNew):
+        body = _without_content(event).model_dump_json(by_alias=True).encode()
+    return body if len(body) <= MAX_EVENT_BYTES else cut_body(body, MAX_EVENT_BYTES)
+
+
+def _without_content(event: MessageNew) -> MessageNew:
+    """What is too large for the bus becomes an id to fetch: the text, and the headers with it."""
     text = event.data.text
     bare = text and text.model_copy(update={"plain": None, "html": None, "has_more": True})
     return event.model_copy(update={"data": event.data.model_copy(update={"text": bare, "headers": None})})
