@@ -16,8 +16,8 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from io import BufferedRWPair
+from pathlib import Path
 
 import pytest
 
