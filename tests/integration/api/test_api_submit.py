@@ -44,7 +44,7 @@ async def the_job(parts: Parts, queue_id: str) -> tuple[Submission, EmailMessage
     if submission.raw_chunks:
         raw = await fetch_raw(parts.bus, queue_id, submission.raw_chunks)
     assert len(raw) == submission.size
-    return submission, email.message_from_bytes(raw, policy=email.policy.default)  # type: ignore[return-value]
+    return submission, email.message_from_bytes(raw, policy=email.policy.default)
 
 
 async def jobs(parts: Parts) -> int:

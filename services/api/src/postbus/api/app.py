@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from postbus.api.asgi import Front
-from postbus.api.document import build_document, render_document
 from postbus.api.errors import install_error_handlers
 from postbus.api.health import HealthChecks
 from postbus.api.routes import accounts, docs, downloads, messages, settings, submit, system
@@ -30,7 +29,6 @@ def create_app(parts: Parts | None) -> FastAPI:
     if parts is not None:
         app.state.parts = parts
         app.state.health = HealthChecks(parts)
-        app.state.document = render_document(build_document(app, with_auth=parts.config.auth is not None))
     return app
 
 

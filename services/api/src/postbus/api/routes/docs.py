@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.resources import files
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from postbus.api.document import own_document
+from postbus.api.requests import PartsOf
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,9 +59,9 @@ async def root() -> Response:
 
 @router.get("/swagger.json")
 @router.get("/openapi.json")
-async def document(request: Request) -> Response:
+async def document(parts: PartsOf) -> Response:
     """The OpenAPI document."""
-    body: bytes = request.app.state.document
+    body = await asyncio.to_thread(own_document, with_auth=parts.config.auth is not None)
     return Response(body, media_type="application/json")
 
 

@@ -28,10 +28,12 @@ MASK = "******"  # what stands for a secret in answers; never stored when it com
 
 MAX_ADDRESSES = 10_000  # of one list
 MAX_PORT = 65_535
+MAX_LOCAL_PART = 64  # octets; RFC 5321, 4.5.3.1.1
+MAX_ADDRESS = 254  # characters; what fits between the brackets of a path, RFC 5321, 4.5.3.1.3
 
 _CONTROL = re.compile(r"[\x00\r\n]")
 _PLAIN_ADDRESS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
 _HOST = re.compile(r"(?=.{1,253}$)[\w](?:[\w.-]*[\w])?\.?")
@@ -59,12 +61,12 @@ def single_line(value: str) -> str:
 
 def mail_address(value: str) -> str:
     """An address as a mail server takes it (RFC 5321, 6531), as it was written; no look-up, no list of domains."""
-    local = value.partition("@")[0]
-    if len(local) <= 64 and len(value) <= 254 and _PLAIN_ADDRESS.fullmatch(value):
+    fits = len(value.rpartition("@")[0].encode("utf-8", "replace")) <= MAX_LOCAL_PART and len(value) <= MAX_ADDRESS
+    if fits and _PLAIN_ADDRESS.fullmatch(value):
         return value
     try:
-        if len(value) > 320:
-            raise ValueError
+        if not fits:
+            raise ValueError("too long")
         email_validator.validate_email(
             value,
             check_deliverability=False,

@@ -1,0 +1,184 @@
+"""The HTTP server itself: streams, clients that leave, ids in paths, and how it stops."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from nats.aio.msg import Msg
+
+from postbus.api.service import serve
+from postbus.common import ids
+from postbus.common.bus import rpc
+from postbus.common.bus.download import MAX_FRAME_BYTES, send_download
+from postbus.common.commands import DownloadHead
+from postbus.common.config import Config
+from postbus.common.errors import ConnectionLost, NotFound, PostbusError
+from postbus.common.service import Parts
+from tests.integration.api.conftest import ACCOUNT, ScriptedOwner
+
+pytestmark = pytest.mark.anyio
+
+ATTACHMENT = "/v1/account/example/attachment/" + str(ids.AttachmentId(ids.MessageId(1, 481), "2"))
+SOURCE = f"/v1/account/example/message/{ids.MessageId(1, 481)}/source"
+FRAMES = 120  # of half a megabyte each: far more than all buffers on the way
+
+
+class Downloads:
+    """The owner's side of downloads: what it sends, how much of it went, and whether it was told to stop."""
+
+    def __init__(self) -> None:
+        self.head = DownloadHead(content_type="image/png", filename="ä €.png")
+        self.error: PostbusError | None = None
+        self.fails_after: int | None = None
+        self.frames = 1
+        self.sent = 0
+        self.ended = asyncio.Event()
+
+    async def start(self, parts: Parts) -> None:
+        async def answer(message: Msg, left: float) -> None:
+            if self.error:
+                raise self.error
+            try:
+                await send_download(parts.bus, message, self.head, self.body())
+            finally:
+                self.ended.set()
+
+        for operation in ("attachment", "source"):
+            await rpc.serve_messages(parts.bus, f"ee.rpc.*.{operation}", answer)
+
+    async def body(self) -> AsyncIterator[bytes]:
+        for frame in range(self.frames):
+            if frame == self.fails_after:
+                raise ConnectionLost("the mail server went away")
+            self.sent += 1
+            yield bytes([frame % 256]) * MAX_FRAME_BYTES
+
+
+@pytest.fixture
+def config(config: Config, free_port: int) -> Config:
+    return config.model_copy(update={"port": free_port})
+
+
+@pytest.fixture
+async def server(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(serve(parts))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{parts.config.port}") as http, asyncio.timeout(10):
+        while True:
+            try:
+                await http.get("/docs/start.js")
+                break
+            except httpx.ConnectError:
+                await asyncio.sleep(0.01)
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def http(parts: Parts, server: asyncio.Task[None]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{parts.config.port}") as client:
+        yield client
+
+
+@pytest.fixture
+async def downloads(parts: Parts) -> Downloads:
+    scripted = Downloads()
+    await scripted.start(parts)
+    return scripted
+
+
+async def test_an_attachment_comes_whole_under_its_name(http: httpx.AsyncClient, downloads: Downloads) -> None:
+    downloads.frames = 12
+    answer = await http.get(ATTACHMENT)
+    assert answer.status_code == 200
+    assert answer.content == b"".join(bytes([frame]) * MAX_FRAME_BYTES for frame in range(12))
+    assert answer.headers["content-type"] == "image/png"
+    disposition = answer.headers["content-disposition"]
+    assert disposition == "attachment; filename=\"_ _.png\"; filename*=UTF-8''%C3%A4%20%E2%82%AC.png"
+
+
+async def test_a_source_is_a_message_with_its_length(http: httpx.AsyncClient, downloads: Downloads) -> None:
+    downloads.head = DownloadHead(content_type="message/rfc822", size=MAX_FRAME_BYTES)
+    answer = await http.get(SOURCE)
+    assert answer.headers["content-type"] == "message/rfc822"
+    assert answer.headers["content-length"] == str(MAX_FRAME_BYTES)
+    assert answer.headers["content-disposition"] == 'attachment; filename="AAAAAQAAAeE.eml"'
+
+
+async def test_a_failure_before_the_first_byte_is_an_ordinary_answer(
+    http: httpx.AsyncClient, downloads: Downloads
+) -> None:
+    downloads.error = NotFound("Attachment not found", code="AttachmentNotFound")
+    answer = await http.get(ATTACHMENT)
+    assert (answer.status_code, answer.json()["code"]) == (404, "AttachmentNotFound")
+
+
+async def test_a_failure_in_the_middle_breaks_the_connection_off(http: httpx.AsyncClient, downloads: Downloads) -> None:
+    downloads.frames, downloads.fails_after = 4, 2
+    with pytest.raises(httpx.RemoteProtocolError):
+        await http.get(ATTACHMENT)
+
+
+async def test_a_client_that_leaves_stops_the_owner(http: httpx.AsyncClient, downloads: Downloads) -> None:
+    downloads.frames = FRAMES
+    async with http.stream("GET", ATTACHMENT) as answer:
+        assert answer.status_code == 200
+        async for _ in answer.aiter_bytes():
+            break
+    async with asyncio.timeout(10):
+        await downloads.ended.wait()
+    assert downloads.sent < FRAMES
+
+
+async def test_a_client_that_reads_slowly_slows_the_owner(http: httpx.AsyncClient, downloads: Downloads) -> None:
+    downloads.frames = FRAMES
+    async with http.stream("GET", ATTACHMENT) as answer:
+        chunks = answer.aiter_bytes(1024)
+        await anext(chunks)
+        waiting = 0
+        while downloads.sent != waiting:  # until nothing moves any more
+            waiting = downloads.sent
+            await asyncio.sleep(0.3)
+        assert waiting < FRAMES // 2
+
+
+async def test_any_id_reaches_its_account_through_the_server(http: httpx.AsyncClient) -> None:
+    await http.post("/v1/account", json={**ACCOUNT, "account": "a/b %2F*"})
+    answer = await http.get("/v1/account/a%2Fb%20%252F%2A")
+    assert (answer.status_code, answer.json()["account"]) == (200, "a/b %2F*")
+    assert (await http.get("/v1/account/%ff%fe")).status_code == 400
+
+
+async def test_stopping_finishes_what_is_running_and_takes_nothing_new(
+    parts: Parts, http: httpx.AsyncClient, server: asyncio.Task[None]
+) -> None:
+    release, asked = asyncio.Event(), asyncio.Event()
+
+    async def slow(message: Msg) -> None:
+        asked.set()
+        await release.wait()
+        await message.respond(b'{"late": true}')
+
+    await parts.bus.nc.subscribe("ee.rpc.*.messages", cb=slow)
+    running = asyncio.create_task(http.get("/v1/account/example/messages?path=INBOX"))
+    await asyncio.wait_for(asked.wait(), 10)
+    server.cancel()
+    async with asyncio.timeout(10), httpx.AsyncClient() as other:
+        while True:
+            try:
+                await other.get(f"http://127.0.0.1:{parts.config.port}/docs/start.js", headers={"connection": "close"})
+            except httpx.TransportError:
+                break
+            await asyncio.sleep(0.01)
+    release.set()
+    assert (await asyncio.wait_for(running, 10)).json() == {"late": True}
+    with pytest.raises(asyncio.CancelledError):
+        await server
+
+
+async def test_many_clients_at_once_are_all_answered(http: httpx.AsyncClient, owner: ScriptedOwner) -> None:
+    owner.answers["messages"] = b'{"messages":[]}'
+    calls: list[Any] = [http.get("/v1/account/example/messages?path=INBOX") for _ in range(200)]
+    assert {answer.content for answer in await asyncio.gather(*calls)} == {b'{"messages":[]}'}
