@@ -171,7 +171,7 @@ def _with_dotenv(environ: Mapping[str, str], path: Path, sources: Sources) -> di
     variables = {name: value for name, value in environ.items() if value}
     if not path.is_file():
         return variables
-    text = _read_file(path, ".env", sources)
+    text = _read_file(path, ".env", sources) or ""
     said = {name.removesuffix("_FILE") for name in variables}
     fills = dotenv_values(stream=StringIO(text), interpolate=False)
     return {
@@ -193,7 +193,7 @@ def _from_environment(
             given[name] = Given(variables[option.env], option.env)
         if path and option.env in variables:
             sources.problems.append(f"{file_variable}: {option.env} is set as well; keep one of them")
-        elif path and (text := _read_file(cwd / path, file_variable, sources).rstrip("\r\n")):
+        elif path and (text := _read_value(cwd / path, file_variable, sources)):
             given[name] = Given(text, file_variable)
     for variable in sorted(variables.keys() - known - own_names):
         _judge_unknown(variable, sources)
@@ -246,7 +246,7 @@ def _why_not(label: str) -> str:
 
 def _from_toml(options: Mapping[str, Option], path: Path, label: str, sources: Sources) -> dict[str, Given]:
     try:
-        tree = tomllib.loads(_read_file(path, label, sources))
+        tree = tomllib.loads(_read_file(path, label, sources) or "")
     except tomllib.TOMLDecodeError as error:
         sources.problems.append(f"{label}: {path} is not valid TOML: {error}")
         return {}
@@ -270,19 +270,25 @@ def _leaves(tree: Mapping[str, Any], known: Mapping[str, str], prefix: str) -> I
             yield dotted, value
 
 
-def _read_file(path: Path, label: str, sources: Sources) -> str:
-    """The text of a file; what prevents that becomes a problem, and the text is empty."""
+def _read_value(path: Path, label: str, sources: Sources) -> str | None:
+    """The value that is all a file holds, without the end of its line; a file without any is a problem."""
+    text = _read_file(path, label, sources)
+    if text is not None and not text.strip():
+        sources.problems.append(f"{label}: {path} is empty")
+    return text.rstrip("\r\n") if text and text.strip() else None
+
+
+def _read_file(path: Path, label: str, sources: Sources) -> str | None:
+    """The text of a file; what prevents that becomes a problem, and there is no text."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_SIZE + 1)
         if len(content) > MAX_FILE_SIZE:
             sources.problems.append(f"{label}: {path} is larger than {MAX_FILE_SIZE} bytes")
-            return ""
-        if not content.strip():
-            sources.problems.append(f"{label}: {path} is empty")
+            return None
         return content.decode()
     except OSError as error:
         sources.problems.append(f"{label}: can't read {path}: {error.strerror}")
     except UnicodeDecodeError:
         sources.problems.append(f"{label}: {path} is not UTF-8 text")
-    return ""
+    return None
