@@ -97,6 +97,21 @@ def migrate_streams(
     asyncio.run(prepare(config, read_prepared(config.settings), replicas=replicas))
 
 
+@app.command("listen")
+def listen(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 4000,
+    full: Annotated[bool, typer.Option("--full", help="Print whole bodies instead of a line each.")] = False,
+) -> None:
+    """Receive webhooks on this machine and print them, to try things with."""
+    from postbus.cli.listen import listen as run
+
+    try:
+        run(host, port, full=full)
+    except OSError as error:
+        raise ConfigError([f"{host}:{port}: {error.strerror}"]) from error
+
+
 @app.command("config")
 def config() -> None:
     """Print all variables and options, with their defaults."""
