@@ -22,6 +22,13 @@ def shared() -> Iterator[Instance]:
         yield instance
 
 
+class Waiting(Instance):
+    """One that can't become ready, as somebody is away."""
+
+    def ready(self) -> bool:
+        return '"waiting"' in self.said()
+
+
 def store_of(instance: Instance) -> "redis.Redis":
     return redis.Redis(unix_socket_path=str(instance.data / "run" / "valkey.sock"))
 
@@ -134,6 +141,15 @@ def test_outside_servers_are_used_where_they_are_named(fresh_nats: NatsServer, r
         with redis.Redis.from_url(redis_url) as store:
             assert store.hget("ee:{cfg}", "notifyText") == b"false"
         assert one.terminate() == 0
+
+
+def test_it_waits_for_an_outside_bus_and_stops_at_once_when_told(free_port: int) -> None:
+    instance = Waiting("--dbs.nats", f"nats://127.0.0.1:{free_port}")
+    try:
+        instance.start()
+        assert instance.terminate() == 0
+    finally:
+        instance.close()
 
 
 def test_the_store_answers_where_the_path_of_its_socket_would_be_too_long() -> None:

@@ -113,4 +113,6 @@ class Children:
                 if not starting.done():
                     starting.set_result(running)
             case {"event": "ended", "key": str(key), "status": int(status)}:
-                self.running.pop(key).ended.set_result(status)
+                running = self.running.pop(key)
+                if not running.ended.done():
+                    running.ended.set_result(status)

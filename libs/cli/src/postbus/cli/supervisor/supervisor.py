@@ -74,7 +74,8 @@ class Supervisor:
     def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
+                loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
         if not self._stop.is_set():
@@ -137,7 +138,7 @@ class Supervisor:
     async def _prepare(self) -> None:
         settings = dict(self.prepared)
         running = await self.children.start("prepare", Call(work.PREPARE, {"settings": settings, **self._ways(ADMIN)}))
-        if status := await running.ended:
+        if status := await asyncio.shield(running.ended):
             raise Unavailable(f"streams and settings could not be prepared ({describe_status(status)})")
 
     def _ways(self, user: str) -> dict[str, Any]:

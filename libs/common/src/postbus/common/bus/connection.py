@@ -101,8 +101,8 @@ async def connect_bus(address: BusAddress, *, service: str) -> Bus:
             inbox_prefix=f"_INBOX.{service}".encode(),
             connect_timeout=CONNECT_TIMEOUT_S,
             reconnect_time_wait=RECONNECT_WAIT_S,
-            max_reconnect_attempts=-1,
-            allow_reconnect=True,
+            max_reconnect_attempts=1,  # for ever would be for the first connect too, and it never an error
+            allow_reconnect=False,
             pending_size=MAX_PENDING_BYTES,
             error_cb=_on_error,
             disconnected_cb=_on_disconnected,
@@ -111,6 +111,7 @@ async def connect_bus(address: BusAddress, *, service: str) -> Bus:
         )
     except (OSError, nats.errors.Error, TimeoutError) as error:
         raise Unavailable(f"bus: {error or type(error).__name__}", code="BusUnavailable") from error
+    nc.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
     return Bus(nc)
 
 
@@ -121,7 +122,8 @@ def event_headers(event: Envelope, trace: Mapping[str, str] | None = None) -> di
 
 
 async def _on_error(error: Exception) -> None:
-    log.warning("bus error", error=str(error) or type(error).__name__)
+    level = log.debug if isinstance(error, OSError) else log.warning  # "disconnected" said that it is away
+    level("bus error", error=str(error) or type(error).__name__)
 
 
 async def _on_disconnected() -> None:
