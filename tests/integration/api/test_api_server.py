@@ -8,6 +8,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
+from postbus.api.app import create_server_app
 from postbus.api.service import serve
 from postbus.common import ids
 from postbus.common.bus import rpc
@@ -182,3 +183,28 @@ async def test_many_clients_at_once_are_all_answered(http: httpx.AsyncClient, ow
     owner.answers["messages"] = b'{"messages":[]}'
     calls: list[Any] = [http.get("/v1/account/example/messages?path=INBOX") for _ in range(200)]
     assert {answer.content for answer in await asyncio.gather(*calls)} == {b'{"messages":[]}'}
+
+
+async def test_bodies_and_downloads_give_back_what_they_took(parts: Parts, downloads: Downloads) -> None:
+    front = create_server_app(parts)
+    limits = front._app.state.limits  # type: ignore[attr-defined]
+    transport = httpx.ASGITransport(app=front)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        assert (await client.post("/v1/account", json=ACCOUNT)).status_code == 200
+        assert (await client.post("/v1/account", content=b"x" * (1024**2 + 1))).status_code == 413
+        assert (await client.get(ATTACHMENT)).status_code == 200
+        assert (limits.bodies.used, limits.downloads.used) == (0, 0)
+        limits.bodies.limit = limits.downloads.limit = 0
+        assert (await client.post("/v1/account", json=ACCOUNT)).json()["code"] == "Overloaded"
+        assert (await client.get(ATTACHMENT)).status_code == 503
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_is_forgotten(
+    parts: Parts, server: asyncio.Task[None], http: httpx.AsyncClient
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    head = b"POST /v1/account HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    writer.write(head)
+    await writer.drain()
+    writer.close()
+    assert (await http.get("/v1/accounts")).json()["total"] == 0

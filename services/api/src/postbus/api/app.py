@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from postbus.api.asgi import Front
 from postbus.api.errors import install_error_handlers
 from postbus.api.health import HealthChecks
+from postbus.api.limits import limits_of
 from postbus.api.routes import accounts, docs, downloads, messages, settings, submit, system
 from postbus.common.service import Parts
 
@@ -29,6 +30,7 @@ def create_app(parts: Parts | None) -> FastAPI:
     if parts is not None:
         app.state.parts = parts
         app.state.health = HealthChecks(parts)
+        app.state.limits = limits_of(parts.config)
     return app
 
 

@@ -10,6 +10,7 @@ import binascii
 import hmac
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postbus.api.errors import error_response
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 MAX_RUNNING = 2000  # requests at once; more are refused before they cost anything
 UNKNOWN_ROUTE = "unknown"
+CLIENT_LEFT = 499  # for our own count only: nobody is there to hear it
 
 _OPEN_PATHS = frozenset({"/health"})
 _CHALLENGE = {"www-authenticate": 'Basic realm="Postbus", charset="UTF-8"'}
@@ -50,7 +52,7 @@ class Front:
                 await self._serve(scope, headers, receive, answer)
             finally:
                 self._running -= 1
-                self._count(scope, answer.status)
+                self._count(scope, answer.status or CLIENT_LEFT)
 
     async def _serve(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, answer: _Answer) -> None:
         if self._running > MAX_RUNNING:
@@ -64,6 +66,8 @@ class Front:
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
             await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            log.debug("client left", route=route_of(scope))
         except Exception:
             log.exception("request failed", method=scope["method"], route=route_of(scope))
             if not answer.status:

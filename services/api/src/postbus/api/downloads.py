@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from postbus.api.limits import Budget
 from postbus.api.owner import open_owner_download
 from postbus.common.bus.download import Download
 from postbus.common.commands import Command, DownloadHead
@@ -53,6 +54,11 @@ class DownloadResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the end, or until the client leaves; a failure in the middle breaks the connection off."""
+        budget: Budget = scope["app"].state.limits.downloads
+        with budget.held(1):
+            await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         plan = self._plan
         async with open_owner_download(
             self._parts, plan.operation, plan.command, deadline_s=plan.deadline_s

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
+from postbus.api.limits import Budget
 from postbus.common.errors import TooLarge
 from postbus.common.service import Parts
 
@@ -86,12 +87,13 @@ class LimitedRequest(Request):
     """A request whose body is read up to a limit, and whose JSON is taken strictly (no NaN, no lone surrogates)."""
 
     max_bytes = MAX_JSON_BYTES
+    held = 0  # bytes taken from the budget of all bodies
 
     async def body(self) -> bytes:
         """The body; TooLarge over the limit, before it is read where its length is told."""
         if not hasattr(self, "_body"):
             length = self.headers.get("content-length", "")
-            if length.isdecimal() and int(length) > self.max_bytes:
+            if length.isdecimal() and int(length[:20]) > self.max_bytes:
                 raise self._too_large()
             self._body = await self._read()
         return self._body
@@ -101,13 +103,15 @@ class LimitedRequest(Request):
         return orjson.loads(await self.body())
 
     async def _read(self) -> bytes:
-        chunks, size = [], 0
+        budget: Budget = self.app.state.limits.bodies
+        chunks = []
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 async for chunk in self.stream():
-                    size += len(chunk)
-                    if size > self.max_bytes:
+                    if self.held + len(chunk) > self.max_bytes:
                         raise self._too_large()
+                    budget.take(len(chunk))
+                    self.held += len(chunk)
                     chunks.append(chunk)
         except TimeoutError as error:
             raise HTTPException(408, "The request took too long to arrive") from error
@@ -123,14 +127,17 @@ class JsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Read the body before FastAPI does: it would turn our errors into its own."""
         handle = super().get_route_handler()
-        has_body = self.body_field is not None
+        if self.body_field is None:
+            return handle
 
         async def read_and_handle(request: Request) -> Response:
-            if has_body:
-                request = LimitedRequest(request.scope, request.receive)
-                request.max_bytes = self.max_bytes(request)
-                await request.body()
-            return await handle(request)
+            limited = LimitedRequest(request.scope, request.receive)
+            limited.max_bytes = self.max_bytes(request)
+            try:
+                await limited.body()
+                return await handle(limited)
+            finally:
+                limited.app.state.limits.bodies.give(limited.held)
 
         return read_and_handle
 
