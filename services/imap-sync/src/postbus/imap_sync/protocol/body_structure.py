@@ -7,14 +7,17 @@ here raises. What is nested deeper than any honest mail is one part without chil
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from postbus.imap_sync.protocol.envelope import parse_envelope
-from postbus.imap_sync.protocol.tokens import Token, number_of, text_of
+from postbus.imap_sync.protocol.tokens import Token, decode, number_of, text_of
 from postbus.imap_sync.protocol.values import BodyPart
 
 MAX_NESTING: Final = 50  # parts in parts
 
+_FIELDS: Final = 10  # that are read by their place
+_LONGEST_WORD: Final = 64  # bytes of words that are kept for the next message
 _NONE: Final[dict[str, str]] = {}
 
 
@@ -59,29 +62,31 @@ def _multipart(token: list[Token], number: str, prefix: str, depth: int) -> Body
 
 def _single(token: list[Token], number: str, depth: int) -> BodyPart:
     """body-type-1part: seven basic fields, those of text or a message, then md5, disposition, language, location."""
-    type_ = _lower(_at(token, 0)) or "application"
-    subtype = _lower(_at(token, 1)) or "octet-stream"
-    is_message = type_ == "message" and subtype in ("rfc822", "global") and isinstance(_at(token, 8), list)
+    if len(token) < _FIELDS:
+        token = [*token, *[None] * (_FIELDS - len(token))]
+    type_ = _lower(token[0]) or "application"
+    subtype = _lower(token[1]) or "octet-stream"
+    is_message = type_ == "message" and subtype in ("rfc822", "global") and isinstance(token[8], list)
     after = 10 if is_message else 8 if type_ == "text" else 7
     disposition, disposition_parameters = _disposition(token[after:])
-    body = _at(token, 8)
-    description = _at(token, 4)
+    body = token[8]
+    description = token[4]
     return BodyPart(
         number=number,
         type=type_,
         subtype=subtype,
-        parameters=_parameters(_at(token, 2)),
-        content_id=text_of(_at(token, 3)),
+        parameters=_parameters(token[2]),
+        content_id=text_of(token[3]),
         description=description if isinstance(description, bytes) else None,
-        encoding=_lower(_at(token, 5)) or "7bit",
-        size=number_of(_at(token, 6)) or 0,
-        lines=number_of(_at(token, 9 if is_message else 7)) if is_message or type_ == "text" else None,
+        encoding=_lower(token[5]) or "7bit",
+        size=number_of(token[6]) or 0,
+        lines=number_of(token[9 if is_message else 7]) if is_message or type_ == "text" else None,
         disposition=disposition,
         disposition_parameters=disposition_parameters,
         children=(_body(body, number, depth + 1),)
         if is_message and isinstance(body, list) and body and depth < MAX_NESTING
         else (),
-        envelope=parse_envelope(_at(token, 7)) if is_message else None,
+        envelope=parse_envelope(token[7]) if is_message else None,
     )
 
 
@@ -90,8 +95,14 @@ def _at(fields: Sequence[Token], index: int) -> Token:
 
 
 def _lower(token: Token) -> str | None:
-    text = text_of(token)
-    return text.strip().lower() if text else None
+    if not token or not isinstance(token, bytes):
+        return None
+    return _lower_word(token) if len(token) <= _LONGEST_WORD else decode(token).strip().lower()
+
+
+@lru_cache(maxsize=1024)
+def _lower_word(raw: bytes) -> str:
+    return decode(raw).strip().lower()
 
 
 def _parameters(token: Token) -> dict[str, str]:
@@ -101,7 +112,7 @@ def _parameters(token: Token) -> dict[str, str]:
     named: dict[str, str] = {}
     for name, value in zip(token[::2], token[1::2], strict=False):
         if isinstance(name, bytes) and name:
-            named.setdefault(text_of(name).lower(), text_of(value) or "")  # type: ignore[union-attr]
+            named.setdefault(_lower(name) or "", text_of(value) or "")
     return named
 
 

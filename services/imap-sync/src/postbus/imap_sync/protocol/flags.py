@@ -18,6 +18,7 @@ _ATOM = re.compile(r"\\?[^\x00-\x20\x7f-\U0010ffff(){%*\"\\\]]+")  # flag = "\" 
 _GLUED = re.compile(rb"\\[^\\]+|[^\\]+")
 _MAX_CACHED: Final = 4096  # sets of flags; real mailboxes have a few dozen
 
+_LONGEST_CACHED: Final = 1_000  # bytes
 _cache: dict[bytes, Flags] = {}
 
 
@@ -28,7 +29,8 @@ def parse_flags(raw: bytes) -> Flags:
         flags = _name_all(raw.split())
         if len(_cache) >= _MAX_CACHED:
             _cache.clear()
-        _cache[raw] = flags
+        if len(raw) <= _LONGEST_CACHED:
+            _cache[raw] = flags
     return flags
 
 

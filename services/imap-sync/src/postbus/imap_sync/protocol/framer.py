@@ -49,7 +49,7 @@ class ResponseFramer:
                 position = self._take_literal(data, position)
                 continue
             at = self._find_line_end(data, position)
-            if at < 0:
+            if at is None:
                 self._keep(data[position:])
                 break
             line = self._take_line(data, position, at)
@@ -64,11 +64,12 @@ class ResponseFramer:
                 responses.append([line])
         return responses
 
-    def _find_line_end(self, data: bytes, position: int) -> int:
-        """Where CRLF begins; one before `position` when its CR came with the bytes before."""
+    def _find_line_end(self, data: bytes, position: int) -> int | None:
+        """Where CRLF begins, one before `position` when its CR came with the bytes before; None when it is to come."""
         if self._partial and data[position : position + 1] == b"\n" and self._partial[-1][-1:] == b"\r":
             return position - 1
-        return data.find(b"\r\n", position)
+        at = data.find(b"\r\n", position)
+        return at if at >= 0 else None
 
     def _take_line(self, data: bytes, position: int, at: int) -> bytes:
         if not self._partial:

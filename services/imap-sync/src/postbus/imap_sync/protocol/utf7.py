@@ -25,7 +25,7 @@ def decode_utf7(raw: bytes) -> str:
         name = _decode_strictly(raw)
     except ValueError:  # includes what binascii and the codec raise
         return decode(raw)
-    return decode(raw) if _CONTROL.search(name) else name
+    return name
 
 
 def encode_utf7(name: str) -> bytes:
@@ -52,7 +52,7 @@ def _decode_strictly(raw: bytes) -> str:
         position = shifted.end()
     decoded.append(raw[position:].decode("ascii"))
     name = "".join(decoded)
-    if encode_utf7(name) != raw:  # a name we could not say back: a bare &, padding, plain text inside the shift
+    if _CONTROL.search(name) or encode_utf7(name) != raw:  # a name we could not say back: a bare &, padding, plain text inside the shift
         raise ValueError("not the canonical form")
     return name
 
