@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from nats.aio.msg import Msg
 
-from postbus.common import ids, jobs
+from postbus.common import ids
 from postbus.common.accounts import Account, AccountRecord
 from postbus.common.bus import rpc
 from postbus.common.bus.queue import chunk_count, put_submission
@@ -26,10 +26,8 @@ from postbus.common.store import keys
 from postbus.common.store.accounts import new_generation
 from postbus.common.store.client import as_text
 from postbus.common.times import now
-from postbus.sender.lanes import LaneLimits
 from postbus.sender.retry import RetryPolicy
 from postbus.sender.service import Tuning, serve
-from postbus.sender.session import Timeouts
 from tests.mailserver import MailServer
 from tests.servers import NatsServer
 
@@ -177,6 +175,3 @@ async def until_async(condition: Callable[[], Awaitable[bool]], what: str) -> No
     while not await condition():
         assert time.monotonic() < end, f"in vain: {what}"
         await asyncio.sleep(0.02)
-
-
-__all__ = ["Bench", "LaneLimits", "Timeouts", "jobs", "message", "until", "until_async"]

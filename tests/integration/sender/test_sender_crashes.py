@@ -14,8 +14,9 @@ import pytest
 
 from postbus.common import ids, jobs
 from postbus.common.bus.streams import DLQ, RAW
-from postbus.common.errors import AccountNotUsable, CommandRefused, Unavailable
+from postbus.common.errors import AccountNotUsable, CommandRefused
 from postbus.common.jobs import pack_job
+from postbus.common.store import keys
 from postbus.common.times import now
 from postbus.sender.lanes import LaneLimits
 from postbus.sender.outcome import Accepted, Outcome
@@ -178,24 +179,28 @@ async def test_a_stop_lets_a_delivery_end(bench: Bench) -> None:
     assert await bench.phase(sent) == "ended"
 
 
-async def test_a_store_that_goes_away_before_the_end_of_the_message_stops_it_there(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anna = await bench.account("anna-store")
-    calls: list[int] = []
-    enter = Phases.enter_data
-
-    async def away_once(phases: Phases) -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise Unavailable("store: away")
-        await enter(phases)
-
-    monkeypatch.setattr(Phases, "enter_data", away_once)
-    await bench.start()
-    sent = await bench.submit(anna, "bob-store@example.test")
+async def test_a_submission_taken_over_by_another_sender_is_not_ended_by_the_first(bench: Bench) -> None:
+    anna = await bench.account("anna-taken")
+    await bench.start(again_s=0.5)
+    sent = await bench.submit(anna, "slow-1@example.test")
+    await bench.in_phase(sent, "sending")
+    key = keys.submission(anna.token, sent.queue_id)
+    await bench.parts.redis.hset(key, mapping={"owner": "another", "seen": "0"})
     await bench.event(sent, "messageSent")
-    assert len(await bench.received("bob-store@example.test", sent)) == 1
+    assert len(await bench.received("slow-1@example.test", sent)) == 1
+    assert [event.event for event in bench.events_of(sent)] == ["messageSent"]
+
+
+async def test_a_kept_connection_that_the_server_closed_costs_no_attempt(bench: Bench) -> None:
+    anna = await bench.account("anna-kept-open", port=bench.mail.info["proxy"]["submission"])
+    await bench.start()
+    before = bench.mail.proxy_info()["submission"]["total"]
+    for _ in range(3):
+        await bench.event(await bench.submit(anna, "bob-kept-open@example.test"), "messageSent")
+    assert bench.mail.proxy_info()["submission"]["total"] == before + 1
+    await asyncio.to_thread(bench.mail.proxy_drop, "submission")
+    sent = await bench.submit(anna, "bob-kept-open@example.test")
+    await bench.event(sent, "messageSent")
     assert [event.event for event in bench.events_of(sent)] == ["messageSent"]
 
 

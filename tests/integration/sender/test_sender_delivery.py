@@ -11,7 +11,7 @@ from postbus.common import ids
 from postbus.common.bus.streams import DLQ, RAW
 from postbus.common.config_values import LocalAddress
 from postbus.common.credentials import Credentials, seal_fetched
-from postbus.common.jobs import ReferenceTask, unpack_submission
+from postbus.common.jobs import ReferenceTask, Submission, pack_job, unpack_submission
 from postbus.common.store import keys
 from tests.integration.sender.conftest import Bench, message, until
 from tests.mailserver import MailServer
@@ -271,7 +271,5 @@ async def test_many_messages_of_one_account_arrive_exactly_once(bench: Bench) ->
     assert sorted(arrived) == sorted(one.message_id for one in sent)
 
 
-def _job(submission: Any) -> bytes:
-    from postbus.common.jobs import pack_job
-
+def _job(submission: Submission) -> bytes:
     return pack_job(submission, message(submission.message_id))

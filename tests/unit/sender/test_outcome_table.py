@@ -11,6 +11,7 @@ from postbus.sender.outcome import (
     judge,
     recipients_to_retry,
     refusal_failure,
+    rewritten_message_id,
 )
 
 
@@ -68,3 +69,31 @@ def test_of_refused_recipients_only_those_that_may_be_taken_later_are_tried_agai
 def test_recipients_left_over_from_a_delivery_are_those_refused_for_now() -> None:
     accepted = Accepted(reply="250", recipients=("a",), refused=(refusal("b", 550), refusal("c", 452)))
     assert deferred_recipients(accepted) == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("host", "reply", "message_id"),
+    [
+        (
+            "smtp.office365.com",
+            "250 2.0.0 OK <AM0PR01MB1@AM0PR01MB1.eurprd01.prod.outlook.com> [Hostname=AM0]",
+            "<AM0PR01MB1@AM0PR01MB1.eurprd01.prod.outlook.com>",
+        ),
+        (
+            "email-smtp.eu-west-1.amazonaws.com",
+            "250 Ok 0102018c1a2b3c4d-11111111-2222-3333-4444-555555555555-000000",
+            "<0102018c1a2b3c4d-11111111-2222-3333-4444-555555555555-000000@eu-west-1.amazonses.com>",
+        ),
+        (
+            "email-smtp.us-east-1.amazonaws.com",
+            "250 Ok 0100018c1a2b3c4d-11111111-2222-3333-4444-555555555555-000000",
+            "<0100018c1a2b3c4d-11111111-2222-3333-4444-555555555555-000000@email.amazonses.com>",
+        ),
+        ("mail.example.test", "250 2.0.0 Ok: queued as 4XyZ", None),
+        ("mail.example.test", "250 Ok 0100018c1a2b3c4d-11111111-2222-3333", None),
+    ],
+)
+def test_a_message_id_that_the_provider_replaced_is_read_from_its_reply(
+    host: str, reply: str, message_id: str | None
+) -> None:
+    assert rewritten_message_id(host, reply) == message_id

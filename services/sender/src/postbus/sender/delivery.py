@@ -15,13 +15,14 @@ from postbus.common.store import keys
 from postbus.common.store.client import store_errors
 from postbus.sender.content import Content
 from postbus.sender.greeting import choose_local_address, ehlo_name
-from postbus.sender.outcome import Accepted, DeliveryFailed, Failure, Route
+from postbus.sender.outcome import CLOSING, Accepted, DeliveryFailed, Failure, Route
 from postbus.sender.phases import Phases
-from postbus.sender.pool import Login, Pool
+from postbus.sender.pool import MAX_IDLE_PER_LOGIN, Login, Pool
 from postbus.sender.session import Mail, Server, Timeouts, open_session
 from postbus.sender.tls import tls_context
 
 CREDENTIALS_DEADLINE_S = 30.0
+MAX_STALE = MAX_IDLE_PER_LOGIN + 2  # connections of one attempt that turn out to be closed by the server
 
 
 @dataclass(slots=True)
@@ -63,8 +64,15 @@ class Deliverer:
         self, account: Account, server: Server, credentials: Credentials | None, mail: Mail, phases: Phases
     ) -> Accepted:
         login = Login.of(account.token, server, credentials)
-        async with self.pool.session(login, lambda: open_session(server, credentials, self.timeouts)) as session:
-            return await session.send(mail, phases.enter_data)
+        for _ in range(MAX_STALE):
+            async with self.pool.session(login, lambda: open_session(server, credentials, self.timeouts)) as session:
+                reused = session.messages > 0
+                try:
+                    return await session.send(mail, phases.enter_data)
+                except DeliveryFailed as failed:
+                    if not (reused and _went_stale(failed.failure)):
+                        raise
+        raise DeliveryFailed(Failure(error="The server closes its connections early", code="ECONNECTION"))
 
     async def _credentials(self, account: Account) -> Credentials | None:
         try:
@@ -86,6 +94,11 @@ class Deliverer:
             return False
         async with store_errors():
             return bool(await self.parts.redis.delete(keys.credentials(account.token, "smtp")))
+
+
+def _went_stale(failure: Failure) -> bool:
+    """Whether the server had left a kept connection: nothing was begun on it, so that is no failed attempt."""
+    return failure.command == "MAIL FROM" and failure.reply_code in (None, CLOSING)
 
 
 def _mail(submission: Submission, content: Content) -> Mail:

@@ -5,6 +5,7 @@ Only the server's reply decides between later and never (RFC 5321, 4.2.1); words
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,10 @@ CLOSING = 421
 
 # Failures without a reply that no later attempt can cure. The names are those that API users know.
 _FINAL_CODES = frozenset({"EAUTH", "ENOAUTH", "EOAUTH2", "ETLS", "EENVELOPE", "EMESSAGE", "EPROTOCOL"})
+
+_OUTLOOK_ID = re.compile(r"<[^<>\s@]{1,200}@[^<>\s@]{1,200}\.prod\.outlook\.com>")
+_SES_HOST = re.compile(r"email-smtp\.([a-z0-9-]{1,40})\.amazonaws\.com")
+_SES_REPLY = re.compile(r"250 Ok ([0-9a-f-]{20,100})", re.IGNORECASE)
 
 
 class Verdict(StrEnum):
@@ -62,11 +67,12 @@ class Route(Fact):
 
 
 class Accepted(Fact):
-    """A message the server took: its words, for whom, and whom it did not take."""
+    """A message the server took: its words, for whom, whom it did not take, and its new Message-ID if it gave one."""
 
     reply: str
     recipients: tuple[str, ...]
     refused: tuple[Refusal, ...] = ()
+    message_id: str | None = None
 
 
 class Outcome(Fact):
@@ -99,6 +105,17 @@ def judge(failure: Failure) -> Verdict:
     if failure.reply_code is not None:
         return Verdict.GIVE_UP if is_permanent(failure.reply_code) else Verdict.RETRY
     return Verdict.GIVE_UP if failure.code in _FINAL_CODES else Verdict.RETRY
+
+
+def rewritten_message_id(host: str, reply: str) -> str | None:
+    """The Message-ID a provider puts in place of ours, as far as its reply tells: Outlook and Amazon SES do."""
+    if outlook := _OUTLOOK_ID.search(reply):
+        return outlook[0]
+    region, ses = _SES_HOST.fullmatch(host.lower()), _SES_REPLY.fullmatch(reply)
+    if region is None or ses is None:
+        return None
+    domain = "email" if region[1] == "us-east-1" else region[1]
+    return f"<{ses[1]}@{domain}.amazonses.com>"
 
 
 def is_permanent(reply_code: int) -> bool:

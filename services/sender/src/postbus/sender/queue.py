@@ -78,19 +78,24 @@ class JobQueue:
     consumer: str
     handle: Handle
     limits: LaneLimits = field(default_factory=LaneLimits)
+    again_s: float = AGAIN_S
     _under_way: dict[int, QueuedJob] = field(default_factory=dict)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _subscription: JetStreamContext.PullSubscription | None = None
+    _stopping: bool = False
 
     async def run(self) -> None:
         """Work until cancelled; then finish what is under way, for a while."""
-        tasks = asyncio.TaskGroup()
-        async with tasks:
+        async with asyncio.TaskGroup() as tasks:
             lanes = Lanes(self._work, tasks, self.limits)
             alive = tasks.create_task(self._keep_alive())
+            fetching = tasks.create_task(self._fetch(lanes))
             try:
-                await self._fetch(lanes)
+                await asyncio.Event().wait()
             finally:
+                self._stopping = True
+                fetching.cancel()
+                await asyncio.wait([fetching])
                 await self._leave()
                 for job in lanes.close():
                     await _answer(job.message.nak())
@@ -99,8 +104,9 @@ class JobQueue:
                 alive.cancel()
 
     async def _fetch(self, lanes: Lanes[QueuedJob]) -> None:
+        """Fetch as there is room. `_stopping` is asked too: the client library may swallow a cancellation."""
         self._subscription = subscription = await self._bind()
-        while True:
+        while not self._stopping:
             room = await lanes.room()
             try:
                 messages = await subscription.fetch(min(room, MAX_BATCH), timeout=FETCH_S)
@@ -148,7 +154,7 @@ class JobQueue:
             return True
         except PostbusError as error:
             log.warning("job comes again", consumer=self.consumer, reason=error.message, code=error.code)
-            await _answer(job.message.nak(delay=AGAIN_S))
+            await _answer(job.message.nak(delay=self.again_s))
             return True
         except Exception:
             log.exception("job failed", consumer=self.consumer, deliveries=job.deliveries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Final
 
 from postbus.common import metrics
@@ -26,7 +27,8 @@ from postbus.common.service import Parts
 from postbus.common.telemetry import inject
 from postbus.sender.outcome import Failure, Outcome, Route, refusal_failure
 
-MAX_NAMED_RECIPIENTS: Final = 1000  # in an event, which has a limit of its own
+MAX_NAMED_CHARS: Final = 64 * 1024  # of recipients in an event, which has a limit of its own
+MAX_ERROR_CHARS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def smtp_status(outcome: Outcome) -> SmtpStatus:
         created=outcome.at,
         status="error",
         response=failure.reply,
-        description=failure.error,
+        description=failure.error[:MAX_ERROR_CHARS],
         response_code=failure.reply_code,
         code=failure.code,
         command=failure.command,
@@ -81,8 +83,10 @@ def smtp_status(outcome: Outcome) -> SmtpStatus:
 
 def _sent(submission: Submission, outcome: Outcome) -> MessageSent:
     assert outcome.accepted is not None
+    given = outcome.accepted.message_id
     data = SentInfo(
-        message_id=submission.message_id,
+        message_id=given or submission.message_id,
+        original_message_id=submission.message_id if given else None,
         response=outcome.accepted.reply,
         queue_id=submission.queue_id,
         envelope=_envelope(submission, outcome.accepted.recipients),
@@ -97,7 +101,7 @@ def _error(submission: Submission, outcome: Outcome, failure: Failure, attempts:
         queue_id=submission.queue_id,
         envelope=_envelope(submission, tuple(missed) or submission.envelope.recipients),
         message_id=submission.message_id,
-        error=failure.error,
+        error=failure.error[:MAX_ERROR_CHARS],
         error_code=failure.code,
         smtp_response=failure.reply,
         smtp_response_code=failure.reply_code,
@@ -112,7 +116,7 @@ def _failed(submission: Submission, outcome: Outcome, failure: Failure) -> Messa
     data = FailedInfo(
         message_id=submission.message_id,
         queue_id=submission.queue_id,
-        error=f"Error: {failure.error}",
+        error=f"Error: {failure.error[:MAX_ERROR_CHARS]}",
         outcome="uncertain" if failure.uncertain else "failed",
         network_routing=_routing(outcome.route),
     )
@@ -131,7 +135,9 @@ def _attempt(submission: Submission, due: datetime | None, attempts: int) -> Att
 
 
 def _envelope(submission: Submission, recipients: tuple[str, ...]) -> SmtpEnvelope:
-    return SmtpEnvelope(from_=submission.envelope.sender, to=list(recipients[:MAX_NAMED_RECIPIENTS]))
+    sizes = accumulate(len(recipient) for recipient in recipients)
+    named = [recipient for recipient, size in zip(recipients, sizes, strict=True) if size <= MAX_NAMED_CHARS]
+    return SmtpEnvelope(from_=submission.envelope.sender, to=named)
 
 
 def _routing(route: Route | None) -> NetworkRouting | None:

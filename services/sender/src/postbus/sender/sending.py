@@ -76,7 +76,7 @@ class SendHandler:
                 raise Postpone("another sender is at it", BUSY_AGAIN_S)
             case Found.ENDED if beginning.outcome is not None:
                 return beginning.outcome
-            case Found.DATA:
+            case Found.DATA | Found.ENDED:
                 outcome = Outcome(at=now(), failure=Failure(error=_UNHEARD, code="EUNCERTAIN", uncertain=True))
                 await phases.end(outcome)
                 return outcome

@@ -12,7 +12,7 @@ from postbus.sender.delivery import Deliverer
 from postbus.sender.filing import FIRST_GAP, FileHandler
 from postbus.sender.lanes import LaneLimits
 from postbus.sender.phases import GONE_AFTER_S
-from postbus.sender.queue import JobQueue
+from postbus.sender.queue import AGAIN_S, JobQueue
 from postbus.sender.retry import RetryPolicy
 from postbus.sender.sending import SendHandler
 from postbus.sender.session import Timeouts
@@ -29,6 +29,7 @@ class Tuning:
     lanes: LaneLimits = field(default_factory=LaneLimits)
     gone_after_s: float = GONE_AFTER_S
     first_filing_gap: timedelta = FIRST_GAP
+    again_s: float = AGAIN_S
 
 
 async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
@@ -38,7 +39,7 @@ async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
     sender = SendHandler(parts, deliverer, tuning.policy, tuning.gone_after_s)
     filer = FileHandler(parts, tuning.first_filing_gap)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(JobQueue(parts.bus, SEND_CONSUMER, sender.handle, tuning.lanes).run())
+        tasks.create_task(JobQueue(parts.bus, SEND_CONSUMER, sender.handle, tuning.lanes, tuning.again_s).run())
         tasks.create_task(JobQueue(parts.bus, FILE_CONSUMER, filer.handle, FILING_LIMITS).run())
         tasks.create_task(deliverer.pool.sweep())
 

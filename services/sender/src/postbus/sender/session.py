@@ -15,9 +15,17 @@ from typing import Final
 
 import aiosmtplib
 from aiosmtplib import SMTPResponse
-from postbus.common.credentials import Credentials
 
-from postbus.sender.outcome import CLOSING, Accepted, DeliveryFailed, Failure, Refusal, refusal_failure
+from postbus.common.credentials import Credentials
+from postbus.sender.outcome import (
+    CLOSING,
+    Accepted,
+    DeliveryFailed,
+    Failure,
+    Refusal,
+    refusal_failure,
+    rewritten_message_id,
+)
 from postbus.sender.stuffing import END_OF_DATA, DotStuffer
 
 SLICE_BYTES: Final = 64 * 1024
@@ -142,7 +150,9 @@ class Session:
         if not taken:
             raise DeliveryFailed(refusal_failure(tuple(refused)), tuple(refused))
         reply = await self._data(mail.body, before_end)
-        return Accepted(reply=f"{reply.code} {_shown(reply)}", recipients=tuple(taken), refused=tuple(refused))
+        said = f"{reply.code} {_shown(reply)}"
+        given = rewritten_message_id(self._client.hostname or "", said)
+        return Accepted(reply=said, recipients=tuple(taken), refused=tuple(refused), message_id=given)
 
     def _mail_options(self, mail: Mail) -> list[bytes]:
         """Extensions the server offered; DeliveryFailed for what can't travel to it (RFC 1870, 6152, 6531)."""
