@@ -224,3 +224,15 @@ async def test_concurrent_changes_are_all_kept(client: httpx.AsyncClient, accoun
     shown = (await client.get(f"/v1/account/{account}")).json()
     assert (shown["name"], shown["path"], shown["copy"]) == ("N", ["A"], True)
     assert shown["smtpEhloName"] == "ehlo.example.com"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "?quota=true"), ("DELETE", "?revoke=true"), ("PUT", "/reconnect?x=1"), ("GET", "/mailboxes?x=1")],
+)
+async def test_query_arguments_that_are_not_known_are_refused(
+    client: httpx.AsyncClient, account: str, method: str, path: str
+) -> None:
+    answer = await client.request(method, f"/v1/account/{account}{path}")
+    assert (answer.status_code, answer.json()["message"]) == (400, "Invalid input")
+    assert (await client.get(f"/v1/account/{account}")).status_code == 200

@@ -9,11 +9,12 @@ import pytest
 from nats.aio.msg import Msg
 from pydantic import SecretStr
 
-from postbus.common import metrics
+from postbus.common import ids, metrics
 from postbus.common.config import Config
 from postbus.common.config_values import BasicAuth
 from postbus.common.placement import Placement
 from postbus.common.service import Parts
+from tests.servers import ValkeyServer
 
 pytestmark = pytest.mark.anyio
 
@@ -134,3 +135,32 @@ class TestOpenToAll:
 
     async def test_health_warns_of_an_open_door(self, client: httpx.AsyncClient, sync_worker: None) -> None:
         assert any("EENGINE_AUTH" in warning for warning in (await client.get("/health")).json()["warnings"])
+
+
+async def test_a_bus_that_is_gone_makes_a_submission_503(client: httpx.AsyncClient, parts: Parts, account: str) -> None:
+    await parts.bus.nc.close()
+    body = {"to": {"address": "a@b.example"}, "text": "x"}
+    answer = await client.post(f"/v1/account/{account}/submit", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "BusUnavailable")
+    for path in ("messages?path=INBOX", "attachment/" + str(ids.AttachmentId(ids.MessageId(1, 1), "1"))):
+        answer = await client.get(f"/v1/account/{account}/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "BusUnavailable")
+    assert (await client.delete(f"/v1/account/{account}")).status_code == 503
+    assert (await client.get(f"/v1/account/{account}")).status_code == 200
+
+
+class TestStoreGone:
+    @pytest.fixture
+    def config(self, config: Config, fresh_valkey: ValkeyServer) -> Config:
+        return config.model_copy(update={"redis": fresh_valkey.url})
+
+    async def test_requests_are_503_and_health_says_why(
+        self, client: httpx.AsyncClient, fresh_valkey: ValkeyServer
+    ) -> None:
+        assert (await client.get("/v1/accounts")).status_code == 200
+        fresh_valkey.kill()
+        for path in ("/v1/accounts", "/v1/account/a", "/v1/settings?webhooks=1", "/v1/stats"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "StoreUnavailable")
+        health = await client.get("/health")
+        assert health.status_code == 500 and health.json()["reasons"][0].startswith("store")
