@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from postbus.common.accounts import Account, AccountRecord, ImapSettings, MailboxRecord, TlsOptions
 from postbus.common.bus.connection import Bus
@@ -28,10 +28,11 @@ class ReadingSession(Session):
     gmail: bool = False
     poked: list[str] = field(default_factory=list)
     in_use: int = 0
+    generation: UUID = field(default_factory=uuid4)
 
     @property
     def account(self) -> Account:
-        return Account(account_token(self.record.account), self.record, uuid4(), 1)
+        return Account(account_token(self.record.account), self.record, self.generation, 1)
 
     @property
     def bus(self) -> Bus:

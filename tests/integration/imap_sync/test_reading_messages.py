@@ -95,6 +95,27 @@ async def test_pages_go_back_in_time_and_end(session: ReadingSession, mail: Mail
     assert (beyond["messages"], beyond["page"], beyond["total"]) == ([], 7, 45)
 
 
+async def test_a_page_that_was_listed_before_still_shows_what_changed(
+    session: ReadingSession, mail: MailServer
+) -> None:
+    mail.deliver(user(session), n=3)
+    first = await listing(session)
+    assert await listing(session) == first
+    client = mail.imap_client(user(session))
+    client.select("INBOX")
+    client.store("2", "+FLAGS", "(\\Seen \\Flagged)")
+    client.store("1", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+    client.logout()
+    mail.deliver(user(session), raw=ALTERNATIVE)
+    newest, third, second = (await listing(session))["messages"]
+    assert newest["subject"] == "Hällo" and newest["uid"] == 4
+    assert third == first["messages"][0]
+    assert sorted(second["flags"]) == ["\\Flagged", "\\Seen"]
+    assert second["flagged"] is True and "unseen" not in second
+    assert second["subject"] == first["messages"][1]["subject"]
+
+
 async def test_an_empty_mailbox_has_one_empty_page(session: ReadingSession) -> None:
     page = await listing(session)
     assert (page["total"], page["pages"], page["messages"]) == (0, 1, [])

@@ -95,7 +95,7 @@ def compose_fields(fetched: Fetched, mailbox: MailboxRecord, view: View) -> dict
     _add(fields, "emailId", fetched.email_id)
     _add(fields, "threadId", fetched.thread_id)
     _add(fields, "date", decode_date(envelope.date, fetched.internal_date))
-    _add_flags(fields, fetched)
+    fields.update(flag_fields(fetched))
     fields["size"] = fetched.size or 0
     _add(fields, "subject", decode_line(envelope.subject, MAX_SUBJECT))
     _add_addresses(fields, envelope, all_of_them=view is not View.LISTING)
@@ -107,6 +107,13 @@ def compose_fields(fetched: Fetched, mailbox: MailboxRecord, view: View) -> dict
         _add(fields, "specialUse", mailbox.special_use)
     _add(fields, "messageSpecialUse", _message_use(fetched, mailbox))
     return fields
+
+
+def flag_fields(fetched: Fetched) -> dict[str, Any]:
+    """All of a message that can change: flags and labels as they are, and four flags as `true`, never as `false`."""
+    flags, shown = _shown_flags(fetched.flags)
+    labels = {} if fetched.labels is None else {"labels": list(fetched.labels)}
+    return {"flags": list(flags), **labels, **dict.fromkeys(shown, True)}
 
 
 def compose_text(message: MessageId, content: Content) -> dict[str, Any]:
@@ -159,24 +166,15 @@ def _add(fields: dict[str, Any], name: str, value: object) -> None:
         fields[name] = value
 
 
-def _add_flags(fields: dict[str, Any], fetched: Fetched) -> None:
-    """Flags and labels as they are; and four flags as `true`, never as `false`."""
-    flags, shown = _shown_flags(fetched.flags)
-    fields["flags"] = list(flags)
-    if fetched.labels is not None:
-        fields["labels"] = list(fetched.labels)
-    fields.update(shown)
-
-
 @lru_cache(maxsize=1024)
-def _shown_flags(flags: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[tuple[str, bool], ...]]:
-    """Flags but `\\Recent`, which tells of a session (RFC 3501, 2.3.2), and the fields that they become."""
+def _shown_flags(flags: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Flags but `\\Recent`, which tells of a session (RFC 3501, 2.3.2), and the names of those that are shown apart."""
     if flags is None:
         return (), ()
     lowered = {flag.lower() for flag in flags}
     shown = [name for name in ("flagged", "answered", "draft") if f"\\{name}" in lowered]
     unseen = ["unseen"] if "\\seen" not in lowered else []
-    return tuple(flag for flag in flags if flag.lower() != "\\recent"), tuple((name, True) for name in unseen + shown)
+    return tuple(flag for flag in flags if flag.lower() != "\\recent"), (*unseen, *shown)
 
 
 def _add_addresses(fields: dict[str, Any], envelope: MessageEnvelope, *, all_of_them: bool) -> None:
