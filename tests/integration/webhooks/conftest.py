@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +103,40 @@ def uids(requests: Sequence[ReceivedRequest], name: str | None = None) -> list[i
 def repeats(requests: Sequence[ReceivedRequest]) -> int:
     """How many requests carried an event id that an earlier one had."""
     return len(requests) - len({request.headers["x-ee-wh-event-id"] for request in requests})
+
+
+class WebhooksProcess:
+    """The service as a process of its own, with short gaps; it dies with the test process."""
+
+    def __init__(self, config: Config) -> None:
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "EENGINE_REDIS": config.redis_or_default,
+            "EENGINE_NATS": config.nats_or_default,
+            "EENGINE_SECRET": KEY_RING,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("run_webhooks.py"))]
+        self._process = subprocess.Popen(
+            command, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def webhooks_processes(webhooks_config: Config) -> Iterator[list[WebhooksProcess]]:
+    """Two of them, not started."""
+    processes = [WebhooksProcess(webhooks_config), WebhooksProcess(webhooks_config)]
+    yield processes
+    for process in processes:
+        with contextlib.suppress(AssertionError):
+            process.kill()
 
 
 @pytest.fixture

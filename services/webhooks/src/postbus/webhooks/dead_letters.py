@@ -27,9 +27,8 @@ class DeadLetter(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 async def bury(bus: Bus, event: LoggedEvent, record: LaneRecord, now: float) -> None:
     """Keep an event that is given up; Unavailable when the bus is away. Again is fine: it is stored once."""
-    tried = "was tried until its time was over" if record.attempt else "was not tried: its lane failed all its time"
     letter = DeadLetter(
-        reason=f"the event {tried}",
+        reason="nobody took the event in its time",
         last_error=record.reason,
         event_id=event.event_id,
         event=event.event,

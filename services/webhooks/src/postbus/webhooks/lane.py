@@ -83,7 +83,6 @@ class Lane:
         self.queue: deque[LoggedEvent] = deque()
         self._host = host
         self._changing = asyncio.Lock()  # held while `record` goes from None to something or back
-        self._given_up = False  # an event was given up just now, with nothing tried since
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -168,7 +167,11 @@ class Lane:
         self._host.lane_moved(self)
 
     async def _on_failure(self, event: LoggedEvent, attempt: int, reason: str) -> bool:
-        """Remember the failure, or give the event up when its time is over; True when the lane goes on at once."""
+        """Remember the failure; True when the event's time is over: it is given up, and the lane goes on at once.
+
+        Each event is tried at least once, however long others have kept it waiting: it may be the head alone that the
+        receiver can't take. The failures of the lane go on counting, so a receiver that is away is left in peace.
+        """
         now = time.time()
         before = self.record or LaneRecord(position=event.seq)
         failures = before.failures + 1
@@ -180,14 +183,14 @@ class Lane:
             first_failure=before.first_failure or now,
             reason=reason,
         )
-        self._given_up = now >= self._host.schedule.deadline(event.at)
-        if self._given_up:
+        given_up = now >= self._host.schedule.deadline(event.at)
+        if given_up:
             await self._host.bury(event, record)
             record = msgspec.structs.replace(record, position=event.seq + 1, attempt=0)
         if not await self._become_parked(record):
             self.record = record
             await self._host.put_lane(self.token, record)
-        return self._given_up
+        return given_up
 
     async def _become_parked(self, record: LaneRecord) -> bool:
         """From live to parked; False when it is parked already.
@@ -215,32 +218,11 @@ class Lane:
         upto = self._host.reading
         batch = [event for event in await self._host.fetch(self.token, record.position) if event.seq <= upto]
         for event in batch:
-            if self._host.stopping or not await self._deliver_late(event):
+            if self._host.stopping or not await self._deliver(event):
                 return False
         if not batch:
             await self._reach(upto)
         return True
-
-    async def _deliver_late(self, event: LoggedEvent) -> bool:
-        """Try an event of the log, unless the one before it was just given up; False when the lane has to wait.
-
-        Events whose whole time the lane was failing in are then given up with it, and the first one that has time
-        left waits the gap that is due.
-        """
-        record = self.record
-        if not self._given_up or record is None:
-            return await self._deliver(event)
-        now = time.time()
-        if record.first_failure <= self._host.schedule.deadline(event.at) <= now:
-            await self._host.bury(event, record)
-            self.record = msgspec.structs.replace(record, position=event.seq + 1)
-            self._host.lane_moved(self)
-            return True
-        self._given_up = False
-        next_try = self._host.schedule.next_try(event.at, record.failures, now, random.random())  # noqa: S311
-        self.record = msgspec.structs.replace(record, position=event.seq, next_try=next_try)
-        await self._host.put_lane(self.token, self.record)
-        return False
 
     async def _reach(self, upto: int) -> None:
         """Nothing was found up to here: the lane is live again, unless the log's leader knows better."""

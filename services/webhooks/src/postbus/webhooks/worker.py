@@ -61,6 +61,8 @@ class Worker:
 
     async def _on_claim(self, partition: int, epoch: int) -> None:
         assert self._group is not None
+        if self._stopping.is_set():
+            return  # a claim that was under way: the next owner sees that we signed off
         shard = self.shards[partition] = Shard(partition, epoch, self._shard_parts)
         self._group.create_task(shard.run())
 
