@@ -5,7 +5,6 @@ import subprocess
 import urllib.request
 
 from postbus.cli.listen import describe
-
 from tests.servers.process import bundled_program
 
 EVENT = {
@@ -26,7 +25,7 @@ def test_what_is_no_event_is_shown_as_it_came() -> None:
 
 
 def test_a_webhook_is_answered_and_printed() -> None:
-    command = [bundled_program("postbus"), "listen", "--port", "0"]
+    command = [str(bundled_program("postbus")), "listen", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
         url = process.stderr.readline().split()[2]

@@ -21,7 +21,7 @@ def listen(host: str, port: int, *, full: bool) -> None:
         timeout = READ_TIMEOUT_S
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:  # noqa: N802 - the name is the library's
+        def do_POST(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
             if size > MAX_BODY:
                 self.send_error(413)
