@@ -34,7 +34,7 @@ OPERATIONS = (
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return build_document(create_app(None), with_auth=False)
+    return build_document(create_app(), with_auth=False)
 
 
 def test_the_document_covers_the_contract_but_for_what_is_listed(document: dict[str, Any]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 
-from postbus.api.app import create_server_app
+from postbus.api.app import create_app, create_server_app
 from postbus.common.bus import rpc
 from postbus.common.bus.connection import Bus
 from postbus.common.bus.streams import migrate_streams
@@ -74,10 +75,16 @@ async def parts(config: Config) -> AsyncIterator[Parts]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def routes() -> FastAPI:
+    """The routes of the API; building them takes a while, so once for all tests."""
+    return create_app()
+
+
 @pytest.fixture
-async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+async def client(parts: Parts, routes: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the API."""
-    transport = httpx.ASGITransport(app=create_server_app(parts))
+    transport = httpx.ASGITransport(app=create_server_app(parts, routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as http:
         yield http
 

@@ -12,8 +12,8 @@ from postbus.api.routes import accounts, docs, downloads, messages, settings, su
 from postbus.common.service import Parts
 
 
-def create_app(parts: Parts | None) -> FastAPI:
-    """The routes, ready to serve with these parts; without any it only can be described."""
+def create_app() -> FastAPI:
+    """The routes; they serve once they have their parts."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, strict_content_type=False)
     for router in (
         accounts.router,
@@ -27,13 +27,13 @@ def create_app(parts: Parts | None) -> FastAPI:
     ):
         app.include_router(router)
     install_error_handlers(app)
-    if parts is not None:
-        app.state.parts = parts
-        app.state.health = HealthChecks(parts)
-        app.state.limits = limits_of(parts.config)
     return app
 
 
-def create_server_app(parts: Parts) -> Front:
-    """What the HTTP server runs."""
-    return Front(create_app(parts), parts)
+def create_server_app(parts: Parts, app: FastAPI | None = None) -> Front:
+    """What the HTTP server runs: the routes with their parts, and the layer around them."""
+    app = app or create_app()
+    app.state.parts = parts
+    app.state.health = HealthChecks(parts)
+    app.state.limits = limits_of(parts.config)
+    return Front(app, parts)

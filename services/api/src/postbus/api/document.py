@@ -110,7 +110,7 @@ def own_document(*, with_auth: bool) -> bytes:
     """The document of this version, made once: that takes half a second, so call it in a thread."""
     from postbus.api.app import create_app
 
-    return render_document(build_document(create_app(None), with_auth=with_auth))
+    return render_document(build_document(create_app(), with_auth=with_auth))
 
 
 def main() -> None:
