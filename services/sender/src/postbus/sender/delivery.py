@@ -15,10 +15,11 @@ from postbus.common.store import keys
 from postbus.common.store.client import store_errors
 from postbus.sender.content import Content
 from postbus.sender.greeting import choose_local_address, ehlo_name
+from postbus.sender.opening import open_session
 from postbus.sender.outcome import CLOSING, Accepted, DeliveryFailed, Failure, Route
 from postbus.sender.phases import Phases
 from postbus.sender.pool import MAX_IDLE_PER_LOGIN, Login, Pool
-from postbus.sender.session import Mail, Server, Timeouts, open_session
+from postbus.sender.session import Mail, Server, Timeouts
 from postbus.sender.tls import tls_context
 
 CREDENTIALS_DEADLINE_S = 30.0

@@ -1,4 +1,4 @@
-"""One SMTP connection (RFC 5321) over aiosmtplib: connect, STARTTLS, log in, and one message after another.
+"""One SMTP connection (RFC 5321) over aiosmtplib, and one message after another on it.
 
 Every wait has a limit, those of RFC 5321, 4.5.3.2. A connection on which something was cancelled or timed out is
 closed, never used again: the next command would read the answer of the last one.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import aiosmtplib
 from aiosmtplib import SMTPResponse
 
-from postbus.common.credentials import Credentials
+from postbus.sender.faults import failures, lost, refused_by, shown, timed_out
 from postbus.sender.outcome import (
     CLOSING,
     Accepted,
@@ -29,7 +28,6 @@ from postbus.sender.outcome import (
 from postbus.sender.stuffing import END_OF_DATA, DotStuffer
 
 SLICE_BYTES: Final = 64 * 1024
-MAX_REPLY_CHARS: Final = 1000  # of a reply that goes into events
 _SIZE: Final = "size"
 
 
@@ -94,7 +92,7 @@ class Session:
                 accepted = await self._transaction(mail, before_end)
         except TimeoutError as error:
             self.close()
-            raise DeliveryFailed(_timed_out("DATA", end_sent=self._end_sent)) from error
+            raise DeliveryFailed(timed_out("DATA", end_sent=self._end_sent)) from error
         except DeliveryFailed as failed:
             await self._reset(failed)
             raise
@@ -144,13 +142,13 @@ class Session:
             if reply.code in (250, 251):
                 taken.append(recipient)
                 continue
-            refused.append(Refusal(recipient=recipient, reply_code=reply.code, reply=_shown(reply)))
+            refused.append(Refusal(recipient=recipient, reply_code=reply.code, reply=shown(reply)))
             if reply.code == CLOSING:
                 raise DeliveryFailed(refusal_failure(tuple(refused[-1:])))
         if not taken:
             raise DeliveryFailed(refusal_failure(tuple(refused)), tuple(refused))
         reply = await self._data(mail.body, before_end)
-        said = f"{reply.code} {_shown(reply)}"
+        said = f"{reply.code} {shown(reply)}"
         given = rewritten_message_id(self._client.hostname or "", said)
         return Accepted(reply=said, recipients=tuple(taken), refused=tuple(refused), message_id=given)
 
@@ -171,7 +169,7 @@ class Session:
         """DATA in slices: the library's own command copies the message three times and stops the loop for it."""
         protocol = self._client.protocol
         if protocol is None or protocol._command_lock is None:
-            raise DeliveryFailed(_lost("DATA", "Connection lost"))
+            raise DeliveryFailed(lost("DATA", "Connection lost"))
         async with protocol._command_lock:
             with failures("DATA"):
                 protocol._response_pending = True
@@ -186,7 +184,7 @@ class Session:
                 protocol.write(END_OF_DATA)
                 reply = await protocol.read_response(timeout=self.timeouts.end_of_data_s)
         if reply.code != 250:
-            raise DeliveryFailed(_refused("DATA", reply))
+            raise DeliveryFailed(refused_by("DATA", reply))
         return reply
 
     async def _write_body(self, protocol: aiosmtplib.protocol.SMTPProtocol, body: AsyncIterator[bytes]) -> None:
@@ -204,7 +202,7 @@ class Session:
         if waiter is None or waiter.done():
             early = await protocol.read_response(timeout=self.timeouts.command_s)
             self.close()
-            raise DeliveryFailed(_refused("DATA", early))
+            raise DeliveryFailed(refused_by("DATA", early))
         protocol.write(data)
         async with asyncio.timeout(self.timeouts.block_s):
             await protocol._drain_helper()
@@ -229,118 +227,3 @@ class Session:
         reply = await self._command(*words)
         if reply.code != 250:
             raise aiosmtplib.SMTPResponseException(reply.code, reply.message)
-
-
-async def open_session(server: Server, credentials: Credentials | None, timeouts: Timeouts) -> Session:
-    """Connect, upgrade where offered, log in. DeliveryFailed with what went wrong."""
-    client = aiosmtplib.SMTP(
-        hostname=server.host,
-        port=server.port,
-        use_tls=server.secure,
-        start_tls=False,  # by ourselves: failures have to be told apart
-        tls_context=server.tls,
-        local_hostname=server.ehlo_name,
-        source_address=(server.local_address, 0) if server.local_address else None,
-        timeout=timeouts.connect_s,
-    )
-    try:
-        with failures("CONN"):
-            await client.connect()
-        with failures("EHLO"):
-            await _greet(client)
-        if not server.secure and client.supports_extension("starttls"):
-            with failures("STARTTLS"):
-                await client.starttls(timeout=timeouts.connect_s)
-            with failures("EHLO"):
-                await _greet(client)
-        if credentials is not None:
-            await _log_in(client, credentials)
-    except BaseException:
-        client.close()
-        raise
-    return Session(timeouts, client)
-
-
-async def _greet(client: aiosmtplib.SMTP) -> None:
-    """EHLO; HELO for servers of the last century."""
-    try:
-        await client.ehlo()
-    except aiosmtplib.SMTPHeloError as error:
-        if not client.is_connected or error.code == CLOSING:
-            raise
-        await client.helo()
-
-
-async def _log_in(client: aiosmtplib.SMTP, credentials: Credentials) -> None:
-    """One mechanism, one try: a series of them would count as several wrong passwords."""
-    offered = set(client.server_auth_methods)
-    if not offered:
-        return  # the server tells by itself whether it wants a login
-    with failures("AUTH", code="EAUTH"):
-        if credentials.access_token is not None and "xoauth2" in offered:
-            await client.auth_xoauth2(credentials.user, credentials.access_token)
-        elif credentials.password is not None and "plain" in offered:
-            await client.auth_plain(credentials.user, credentials.password)
-        elif credentials.password is not None and "login" in offered:
-            await client.auth_login(credentials.user, credentials.password)
-        elif credentials.password is not None and "cram-md5" in offered:
-            await client.auth_crammd5(credentials.user, credentials.password)
-        else:
-            error = f"The server offers no login that fits: {', '.join(sorted(offered))}"
-            raise DeliveryFailed(Failure(error=error, code="EAUTH", command="AUTH"))
-
-
-@contextmanager
-def failures(command: str, *, code: str | None = None, end_sent: bool = False) -> Iterator[None]:
-    """Turn what goes wrong in a step into DeliveryFailed; after the end of the message, silence is uncertain."""
-    try:
-        yield
-    except aiosmtplib.SMTPResponseException as error:
-        failure = _refused(command, SMTPResponse(error.code, error.message), code)
-        raise DeliveryFailed(failure.model_copy(update={"uncertain": end_sent})) from error
-    except ssl.SSLError as error:
-        raise DeliveryFailed(_tls_failure(command, error, end_sent)) from error
-    except TimeoutError as error:
-        raise DeliveryFailed(_timed_out(command, end_sent=end_sent)) from error
-    except (OSError, aiosmtplib.SMTPException) as error:
-        cause = error.__cause__
-        if isinstance(cause, ssl.SSLError):
-            raise DeliveryFailed(_tls_failure(command, cause, end_sent)) from error
-        raise DeliveryFailed(_lost(command, str(error) or type(error).__name__, end_sent=end_sent)) from error
-    except ValueError as error:  # a word that can't be sent as a command: control characters, beyond ASCII
-        raise DeliveryFailed(Failure(error=str(error), code="EENVELOPE", command=command)) from error
-
-
-_CODES: Final = {"CONN": "ECONNECTION", "EHLO": "ECONNECTION", "MAIL FROM": "EENVELOPE", "RCPT TO": "EENVELOPE"}
-
-
-def _refused(command: str, reply: SMTPResponse, code: str | None = None) -> Failure:
-    said = f"{reply.code} {_shown(reply)}"
-    if not 200 <= reply.code <= 599:  # no SMTP reply at all; the library writes -1
-        return Failure(error=f"Unexpected answer: {_shown(reply)}", code="ECONNECTION", command=command)
-    return Failure(
-        error=f"{command} refused: {said}",
-        code=code or _CODES.get(command, "EMESSAGE"),
-        command=command,
-        reply=said,
-        reply_code=reply.code,
-    )
-
-
-def _tls_failure(command: str, error: ssl.SSLError, end_sent: bool) -> Failure:
-    """A certificate that is not trusted does not get better; a handshake that broke off may."""
-    code = "ETLS" if isinstance(error, ssl.SSLCertVerificationError) else "ESOCKET"
-    reason = getattr(error, "verify_message", None) or error.reason or str(error)
-    return Failure(error=f"TLS: {reason}", code=code, command=command, uncertain=end_sent)
-
-
-def _timed_out(command: str, *, end_sent: bool = False) -> Failure:
-    return Failure(error=f"{command}: no answer in time", code="ETIMEDOUT", command=command, uncertain=end_sent)
-
-
-def _lost(command: str, reason: str, *, end_sent: bool = False) -> Failure:
-    return Failure(error=f"{command}: {reason}", code="ECONNECTION", command=command, uncertain=end_sent)
-
-
-def _shown(reply: SMTPResponse) -> str:
-    return " ".join(reply.message.encode("utf-8", "replace").decode("utf-8", "replace").split())[:MAX_REPLY_CHARS]
