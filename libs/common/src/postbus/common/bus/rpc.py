@@ -89,9 +89,10 @@ async def serve_messages(bus: Bus, subject: str, answer: Guarded, *, queue: str 
 
 
 def error_reply(error: PostbusError) -> tuple[bytes, dict[str, str]]:
-    """An error as payload and headers of a reply."""
+    """An error as payload and headers of a reply: as the nearest class of the common tree."""
     body: dict[str, Any] = {"message": error.message, "code": error.code, "details": error.details}
-    return json.dumps(body, default=str).encode(), {ERROR_HEADER: type(error).__name__}
+    known = next(kind.__name__ for kind in type(error).__mro__ if kind is NotOwner or hasattr(errors, kind.__name__))
+    return json.dumps(body, default=str).encode(), {ERROR_HEADER: known}
 
 
 def raise_error_reply(message: Msg) -> None:
