@@ -1,0 +1,159 @@
+"""Indexing a whole mailbox in silence: the first time, after its uids lost their meaning, after the index was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import structlog
+
+from postbus.common.accounts import MailboxRecord
+from postbus.common.events import (
+    Event,
+    ListedMailboxInfo,
+    MailboxNew,
+    MailboxReset,
+    MailboxResetInfo,
+)
+from postbus.common.times import iso, now
+from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.protocol.ranges import MAX_UID, compose_set, contains, cut, intersect, to_ranges
+from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, UidRange
+from postbus.imap_sync.state.commit import Commit, MailboxChange
+from postbus.imap_sync.state.index import MailboxIndex
+from postbus.imap_sync.state.live import LiveAccount
+
+log = structlog.get_logger()
+
+SLICE = 50_000  # messages that are in memory at once
+FIRST_WINDOW, NEXT_WINDOW = 50, 500  # messages whose INTERNALDATE is looked at, from the newest back
+
+
+class Reason(StrEnum):
+    """Why a mailbox is indexed as a whole."""
+
+    NEW = "new"
+    VALIDITY = "uidValidityChange"
+    LOST = "syncStateLost"
+
+
+class Builder:
+    """Indexes mailboxes of one account over one connection."""
+
+    def __init__(self, live: LiveAccount, connection: ImapConnection) -> None:
+        self._live = live
+        self._connection = connection
+
+    async def build(self, record: MailboxRecord, selected: Selected, reason: Reason, since: datetime | None) -> bool:
+        """Index the selected mailbox; True when there are messages since `since`, which now wait to be announced.
+
+        Nothing is announced here. The uids of new mail go into `late`, so a crash after the commit does not lose them.
+        """
+        base, numbered = await self._numbered(record, selected.uid_validity)
+        top = (selected.uid_next or MAX_UID + 1) - 1
+        fresh = to_ranges(await self._uids_since(since, top)) if since else ()
+        wiped: int | None = record.number if record.synced or reason is Reason.LOST else None
+        messages = unseen = last_uid = 0
+        index = MailboxIndex()
+        slices = await self._slices(selected, top)
+        for position, ranges in enumerate(slices, 1):
+            rows = await self._connection.fetch_flags_compact(ranges)
+            last_uid = max(last_uid, max((uid for uid, _ in rows), default=0))
+            kept = [row for row in rows if not contains(fresh, row[0])] if fresh else rows
+            index.fill(kept)
+            messages += len(kept)
+            unseen += sum("\\Seen" not in flags for _, flags in kept)
+            counts = {"messages": messages, "unseen": unseen}
+            if position < len(slices):
+                base = base.model_copy(update={**counts, "synced": False})
+                written, _ = index.take_changes()
+                await self._live.commit(Commit([MailboxChange(base.path, base, written, (), wiped, numbered)]))
+                wiped, numbered = None, False
+                index.forget_below(last_uid)
+        done = base.model_copy(
+            update={
+                "messages": messages,
+                "unseen": unseen,
+                "synced": True,
+                "uid_next": selected.uid_next or last_uid + 1,
+                "highest_modseq": selected.highest_modseq,
+                "mailbox_id": selected.mailbox_id or base.mailbox_id,
+                "version": record.version + 1,
+                "late": compose_set(fresh),
+            }
+        )
+        written, _ = index.take_changes()
+        change = MailboxChange(done.path, done, written, (), wiped, numbered)
+        await self._live.defer(self._told(change, record, done, reason))
+        log.info("mailbox indexed", account=self._live.token, path=done.path, messages=messages, reason=reason.value)
+        return bool(fresh)
+
+    async def commit_empty(self, record: MailboxRecord, status: MailboxStatus) -> None:
+        """Index a mailbox that has no messages, as STATUS tells."""
+        done = record.model_copy(
+            update={
+                "messages": 0,
+                "unseen": 0,
+                "synced": True,
+                "uid_next": status.uid_next,
+                "highest_modseq": status.highest_modseq,
+                "version": record.version + 1,
+            }
+        )
+        await self._live.defer(self._told(MailboxChange(done.path, done), record, done, Reason.NEW))
+
+    async def _numbered(self, record: MailboxRecord, uid_validity: int | None) -> tuple[MailboxRecord, bool]:
+        """The row with the number of this validity, and whether that number is new."""
+        if uid_validity == record.uid_validity and record.number:
+            return record, False
+        number, numbered = await self._live.number(uid_validity, record.path)
+        return record.model_copy(update={"number": number, "uid_validity": uid_validity}), numbered
+
+    async def _slices(self, selected: Selected, top: int) -> Sequence[tuple[UidRange, ...]]:
+        if not selected.exists or not top:
+            return [()]
+        whole = (UidRange(1, top),)
+        if selected.exists <= SLICE:
+            return [whole]
+        present = await self._connection.search(["ALL"])
+        return list(cut(intersect(present, whole), SLICE)) or [()]
+
+    async def _uids_since(self, since: datetime, top: int) -> list[int]:
+        """Uids up to `top` of what arrived since then: looks back from the newest as long as there are any."""
+        found: list[int] = []
+        high, window = self._connection.exists, FIRST_WINDOW
+        while high > 0:
+            low = max(high - window + 1, 1)
+            hits = 0
+            async for row in self._connection.fetch(None, ("UID", "INTERNALDATE"), by_seq=f"{low}:{high}"):
+                if isinstance(row, Fetched) and row.uid and row.internal_date and row.internal_date >= since:
+                    hits += 1
+                    found += [row.uid] if row.uid <= top else []
+            if not hits:
+                break
+            high, window = low - 1, NEXT_WINDOW
+        return found
+
+    def _told(self, change: MailboxChange, before: MailboxRecord, done: MailboxRecord, reason: Reason) -> Commit:
+        event, what = self._event(before, done, reason)
+        sealed = self._live.seal(event, done.number, done.uid_validity, *what)
+        return Commit([change], [sealed], {"syncTime": iso(now())})
+
+    def _event(self, before: MailboxRecord, done: MailboxRecord, reason: Reason) -> tuple[Event, tuple[object, ...]]:
+        named = {"path": done.path, "name": done.name, "special_use": done.special_use or False}
+        common = {
+            "account": self._live.account.record.account,
+            "path": done.path,
+            "special_use": done.special_use,
+        }
+        if reason is Reason.NEW:
+            info = ListedMailboxInfo(**named, uid_validity=str(done.uid_validity))
+            return MailboxNew(**common, data=info), ()
+        reset = MailboxResetInfo(
+            **named,
+            uid_validity=str(done.uid_validity),
+            prev_uid_validity=str(before.uid_validity) if before.uid_validity else False,
+            reason="uidValidityChange" if reason is Reason.VALIDITY else "syncStateLost",
+        )
+        return MailboxReset(**common, data=reset), (before.uid_validity, reason.value, done.version)

@@ -1,0 +1,65 @@
+"""From an account's record to a connection that is logged in, with the logins to one host limited."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from postbus.common.accounts import Account
+from postbus.common.credentials import Credentials, load_credentials
+from postbus.common.errors import AuthenticationFailed, ConnectFailed
+from postbus.common.service import Parts
+from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
+from postbus.imap_sync.tuning import Tuning
+
+
+class LoginRefused(AuthenticationFailed):
+    """The credentials could not be had, or the server refused them."""
+
+
+@dataclass(slots=True)
+class Connector:
+    """Connects accounts of one worker."""
+
+    parts: Parts
+    tuning: Tuning
+    hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+
+    async def credentials(self, account: Account) -> Credentials | None:
+        """Who logs in. LoginRefused when the authentication server is away or says no."""
+        try:
+            return await load_credentials(self.parts, account, "imap")
+        except (AuthenticationFailed, ConnectFailed) as error:
+            raise LoginRefused(error.message, code=error.code) from error
+
+    async def connect(
+        self, account: Account, credentials: Credentials | None, *, on_event: Callable[[str], None] | None = None
+    ) -> ImapConnection:
+        """Connect and log in. LoginRefused, ConnectFailed, ProtocolError."""
+        async with self._host(account):
+            try:
+                return await open_connection(
+                    self._endpoint(account), credentials, on_event=on_event, deadline_s=self.tuning.connect_s
+                )
+            except AuthenticationFailed as error:
+                raise LoginRefused(error.message, code=error.code) from error
+
+    def _endpoint(self, account: Account) -> Endpoint:
+        imap = account.record.imap
+        assert imap is not None, "an account without IMAP is never connected"
+        addresses = self.parts.config.local_addresses
+        return Endpoint(
+            host=imap.host,
+            port=imap.port,
+            secure=imap.secure,
+            tls=imap.tls,
+            ignore_cert_errors=bool(self.parts.settings.current.ignore_mail_cert_errors),
+            local_address=random.choice(addresses).ip if addresses else None,  # noqa: S311
+        )
+
+    def _host(self, account: Account) -> asyncio.Semaphore:
+        """The limit of logins to the account's host: providers refuse who comes with a hundred at once."""
+        host = account.record.imap.host.lower() if account.record.imap else ""
+        return self.hosts.setdefault(host, asyncio.Semaphore(self.tuning.logins_per_host))

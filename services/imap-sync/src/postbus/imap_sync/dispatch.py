@@ -1,0 +1,68 @@
+"""Commands of other services: who is asked for, whether he can work now, and the operation that answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+from nats.aio.msg import Msg
+
+from postbus.common import ids
+from postbus.common.bus import rpc
+from postbus.common.bus.connection import Bus
+from postbus.common.bus.download import send_download
+from postbus.common.commands import DownloadHead
+from postbus.common.errors import BadInput
+from postbus.imap_sync.operations import OPERATIONS, STREAMS
+from postbus.imap_sync.session import AccountSession
+
+FindSession = Callable[[str], Awaitable[AccountSession]]
+Reconnect = Callable[[str], Awaitable[None]]
+
+
+class _Addressed(msgspec.Struct):
+    """The part of every command that says which account it is for."""
+
+    account: str
+
+
+class Dispatcher:
+    """Answers the commands for the accounts of this worker."""
+
+    def __init__(self, bus: Bus, find: FindSession, reconnect: Reconnect) -> None:
+        self._bus = bus
+        self._find = find
+        self._reconnect = reconnect
+
+    async def answer(self, message: Msg, left_s: float) -> None:
+        """Run one command; what it raises becomes the reply."""
+        operation = message.subject.rsplit(".", 1)[-1]
+        account = _account_of(message.data)
+        if operation == "reconnect":
+            await self._reconnect(ids.account_token(account))
+            await rpc.bus_respond(message, b"{}", {})
+            return
+        session = await self._find(account)
+        session.check_usable()
+        if (handler := OPERATIONS.get(operation)) is not None:
+            async with asyncio.timeout(left_s):
+                reply = await handler(session, message.data, left_s)
+            await rpc.bus_respond(message, reply, {})
+        elif (stream := STREAMS.get(operation)) is not None:
+            await stream(session, message.data, left_s, self._reply_to(message))
+        else:
+            raise BadInput(f"there is no operation {operation}")
+
+    def _reply_to(self, message: Msg) -> Callable[[DownloadHead, AsyncIterator[bytes]], Awaitable[None]]:
+        async def reply(head: DownloadHead, body: AsyncIterator[bytes]) -> None:
+            await send_download(self._bus, message, head, body)
+
+        return reply
+
+
+def _account_of(payload: bytes) -> str:
+    try:
+        return msgspec.json.decode(payload, type=_Addressed).account
+    except msgspec.DecodeError as error:
+        raise BadInput("the command names no account") from error

@@ -1,0 +1,292 @@
+"""One pass over one mailbox: look at the server, compare with the index, commit what differs with its events.
+
+What is stored as UIDNEXT and HIGHESTMODSEQ was read before the messages were, and is stored after all of them are
+dealt with: a pass that breaks off is done again and finds the same, and mail that comes meanwhile is found next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+import structlog
+
+from postbus.common import telemetry
+from postbus.common.accounts import MailboxRecord
+from postbus.common.errors import ProtocolError
+from postbus.imap_sync.build import Builder, Reason
+from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.late_mail import LateMail
+from postbus.imap_sync.new_mail import NewMail
+from postbus.imap_sync.plan import Route, has_to_compare, known_state, plan_pass
+from postbus.imap_sync.progress import Progress
+from postbus.imap_sync.protocol.ranges import MAX_UID, contains, cut, merge, parse_set, subtract, to_ranges
+from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, UidRange, Vanished
+from postbus.imap_sync.state.diff import Diff, Row, compare
+from postbus.imap_sync.state.index import MailboxIndex
+from postbus.imap_sync.state.live import LiveAccount
+from postbus.imap_sync.state.store import IndexLost
+
+log = structlog.get_logger()
+
+SLICE = 50_000  # messages that are compared at once
+ALL = (UidRange(1, MAX_UID),)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the server showed: rows, uids that are gone, ranges where the rows are all there is, and its state."""
+
+    rows: list[Row]
+    vanished: tuple[UidRange, ...] = ()
+    complete: tuple[UidRange, ...] = ()
+    uid_next: int = 1
+    highest_modseq: int | None = None
+    last: bool = True
+
+
+class MailboxSync:
+    """Passes of one session over one connection. What outlives connections is in `new_mail` and `late`."""
+
+    def __init__(self, live: LiveAccount, connection: ImapConnection, new_mail: NewMail, late: LateMail) -> None:
+        self._live = live
+        self._connection = connection
+        self._new_mail = new_mail
+        self._late = late
+        self._builder = Builder(live, connection)
+
+    async def run(self, path: str, *, full: bool = False, since: datetime | None = None, lost: bool = False) -> bool:
+        """Bring the index of a mailbox up to date; whether anything had changed.
+
+        `full` compares everything, whatever the server says of changes. A mailbox that is indexed for the first time
+        announces what arrived since `since`; None: nothing. `lost`: it was indexed before, and the store forgot.
+        CommandRefused where it can't be selected.
+        """
+        record = self._live.mailbox(path)
+        if record is None:
+            return False
+        with telemetry.span("sync mailbox", account=self._live.token):
+            return await self._run(record, full=full, since=since, lost=lost)
+
+    async def build_empty(self, record: MailboxRecord, status: MailboxStatus) -> None:
+        """A mailbox without messages, as STATUS told, is indexed without looking at it."""
+        await self._builder.commit_empty(record, status)
+
+    async def _run(self, record: MailboxRecord, *, full: bool, since: datetime | None, lost: bool) -> bool:
+        fresh = self._connection.selected is None or self._connection.selected.path != record.path
+        selected = await self._select(record) if fresh else self._connection.selected
+        assert selected is not None
+        if selected.uid_validity is None:
+            raise ProtocolError("the server gives no UIDVALIDITY", code="NoUidValidity")
+        enabled = self._connection.enabled
+        match plan_pass(record, selected, enabled=enabled, fresh=fresh):
+            case Route.BUILD:
+                await self._build(record, selected, Reason.LOST if lost else Reason.NEW, since)
+                return True
+            case Route.RESET:
+                await self._build(record, selected, Reason.VALIDITY, None)
+                return True
+            case route:
+                full = full or (route is Route.PLAIN and has_to_compare(selected, enabled=enabled))
+                try:
+                    return await self._catch_up(record, selected, Route.PLAIN if full else route, fresh, full)
+                except IndexLost:
+                    log.warning("index lost, building it again", account=self._live.token, path=record.path)
+                    again = self._live.mailbox(record.path) or record
+                    await self._build(again, await self._select(again), Reason.LOST, None)
+                    return True
+
+    async def _select(self, record: MailboxRecord) -> Selected:
+        return await self._connection.select(record.path, known=known_state(record), read_only=True)
+
+    async def _build(self, record: MailboxRecord, selected: Selected, reason: Reason, since: datetime | None) -> None:
+        fresh = await self._builder.build(record, selected, reason, since)
+        if fresh:
+            await self.retry_late(record.path, since)
+
+    async def _catch_up(self, record: MailboxRecord, selected: Selected, route: Route, fresh: bool, full: bool) -> bool:
+        changed = False
+        async for observation in self._observe(record, selected, route, fresh, full):
+            current = self._live.mailbox(record.path) or record
+            changed |= await self._settle(current, observation)
+        if (again := self._live.mailbox(record.path)) and again.late and record.path not in self._late.due:
+            await self.retry_late(record.path, self._live.account.record.notify_from)
+        return changed
+
+    # looking
+
+    async def _observe(
+        self, record: MailboxRecord, selected: Selected, route: Route, fresh: bool, full: bool
+    ) -> AsyncIterator[Observation]:
+        match route:
+            case Route.QRESYNC if fresh:
+                rows = await self._rows_of(selected.changed)
+                yield self._observation(record, selected, rows, fresh=True, vanished=selected.vanished)
+            case Route.QRESYNC | Route.CONDSTORE:
+                rows, vanished = list[Row](), tuple[UidRange, ...]()
+                if not fresh or selected.highest_modseq != record.highest_modseq:
+                    rows, vanished = await self._fetch_changes(record)
+                yield self._observation(record, selected, rows, fresh=fresh, vanished=vanished)
+            case _ if full:
+                async for observation in self._observe_all(record, selected, fresh):
+                    yield observation
+            case _:
+                ranges = (UidRange(record.uid_next or 1, MAX_UID),)
+                rows = [Row(uid, flags) for uid, flags in await self._connection.fetch_flags_compact(ranges)]
+                yield self._observation(record, selected, rows, fresh=fresh)
+
+    async def _observe_all(self, record: MailboxRecord, selected: Selected, fresh: bool) -> AsyncIterator[Observation]:
+        """Everything, in slices that memory and the event loop can bear."""
+        slices: list[tuple[UidRange, ...]] = [ALL]
+        if self._connection.exists > SLICE:
+            present = await self._connection.search(["ALL"])
+            firsts = [group[0].first for group in cut(present, SLICE)]
+            bounds = [1, *firsts[1:], MAX_UID + 1]
+            slices = [(UidRange(low, high - 1),) for low, high in pairwise(bounds)]
+        for position, ranges in enumerate(slices, 1):
+            rows = [Row(uid, flags) for uid, flags in await self._connection.fetch_flags_compact(ranges)]
+            last = position == len(slices)
+            yield self._observation(record, selected, rows, fresh=fresh, complete=ranges, last=last)
+
+    def _observation(
+        self,
+        record: MailboxRecord,
+        selected: Selected,
+        rows: list[Row],
+        *,
+        fresh: bool,
+        vanished: tuple[UidRange, ...] = (),
+        complete: tuple[UidRange, ...] = (),
+        last: bool = True,
+    ) -> Observation:
+        """With the state to store: SELECT's own where it was just given, else what the rows prove."""
+        seen = max((row.uid for row in rows), default=0) + 1
+        before = (selected.uid_next if fresh else None) or record.uid_next or 1
+        if fresh:
+            modseq = selected.highest_modseq
+        else:
+            modseq = max((row.modseq or 0 for row in rows), default=0)
+            modseq = max(modseq, record.highest_modseq or 0) or None
+        return Observation(rows, vanished, complete, max(seen, before), modseq, last)
+
+    async def _fetch_changes(self, record: MailboxRecord) -> tuple[list[Row], tuple[UidRange, ...]]:
+        fetched: list[Fetched] = []
+        vanished: list[UidRange] = []
+        items = ("UID", "FLAGS", "MODSEQ")
+        changes = self._connection.fetch(ALL, items, changed_since=record.highest_modseq, vanished=True)
+        async for row in changes:
+            if isinstance(row, Vanished):
+                vanished.extend(row.ranges)
+            else:
+                fetched.append(row)
+        return await self._rows_of(fetched), merge(vanished)
+
+    async def _rows_of(self, fetched: list[Fetched] | tuple[Fetched, ...]) -> list[Row]:
+        """Rows with a uid and flags; those that came without flags are asked for again (trap: rows without FLAGS)."""
+        rows = {row.uid: Row(row.uid, row.flags, row.modseq) for row in fetched if row.uid and row.flags is not None}
+        bare = [row.uid for row in fetched if row.uid and row.uid not in rows]
+        if bare:
+            again = await self._connection.fetch_flags_compact(to_ranges(bare))
+            rows |= {uid: Row(uid, flags) for uid, flags in again}
+        return list(rows.values())
+
+    # settling
+
+    async def _settle(self, record: MailboxRecord, seen: Observation) -> bool:
+        late = parse_set(record.late)
+        index = await self._live.index(record, [row.uid for row in seen.rows], (*seen.vanished, *seen.complete))
+        diff = compare(index, seen.rows, vanished=seen.vanished, complete=seen.complete)
+        diff.new = [row for row in diff.new if not contains(late, row.uid)]
+        if seen.last and not seen.complete and self._count(record, diff, seen) != self._connection.exists:
+            index, diff = await self._reconcile(record, seen, index, diff)
+        shown = to_ranges(row.uid for row in seen.rows)
+        absent = subtract(seen.complete, shown) if seen.complete else ()
+        still_late = subtract(subtract(late, seen.vanished), absent)
+        return await self._apply(record, seen, index, diff, still_late)
+
+    def _count(self, record: MailboxRecord, diff: Diff, seen: Observation) -> int:
+        """How many messages there should be."""
+        late = subtract(parse_set(record.late), seen.vanished)
+        return record.messages + sum(span.last - span.first + 1 for span in late) + len(diff.new) - len(diff.gone)
+
+    async def _reconcile(
+        self, record: MailboxRecord, seen: Observation, index: MailboxIndex, diff: Diff
+    ) -> tuple[MailboxIndex, Diff]:
+        """The numbers do not add up: without QRESYNC that is how deletions show; with it, there was a hole."""
+        await self._connection.noop()  # expunges that the server holds back until a command ends
+        if self._count(record, diff, seen) == self._connection.exists:
+            return index, diff
+        more = await self._connection.fetch_flags_compact((UidRange(seen.uid_next, MAX_UID),))
+        arrived = [Row(uid, flags) for uid, flags in more if not contains(seen.vanished, uid)]
+        if arrived and self._count(record, diff, seen) + len(arrived) <= self._connection.exists:
+            diff.new += arrived  # where there are still more, the next pass finds them
+            return await self._live.index(record, [row.uid for row in (*seen.rows, *arrived)], seen.vanished), diff
+        present = await self._connection.search(["ALL"])
+        index = await self._live.whole_index(record)
+        known = to_ranges(index.uids())
+        asked = subtract(subtract(present, known), merge((*parse_set(record.late), *seen.vanished)))
+        unknown = subtract(asked, to_ranges(row.uid for row in seen.rows))
+        found = await self._connection.fetch_flags_compact(unknown) if unknown else []
+        vanished = merge((*seen.vanished, *subtract(known, present)))
+        diff = compare(index, [*seen.rows, *(Row(uid, flags) for uid, flags in found)], vanished=vanished)
+        diff.new = [row for row in diff.new if not contains(parse_set(record.late), row.uid)]
+        if found and "QRESYNC" in self._connection.enabled:
+            log.info("hole healed", account=self._live.token, path=record.path, messages=len(found))
+        return index, diff
+
+    async def _apply(
+        self,
+        record: MailboxRecord,
+        seen: Observation,
+        index: MailboxIndex,
+        diff: Diff,
+        late: tuple[UidRange, ...],
+    ) -> bool:
+        progress = Progress(self._live, record, index, late)
+        for uid in diff.gone:
+            await progress.delete(uid)
+        for change in diff.changed:
+            await progress.update(change)
+        if diff.new:
+            await self._announce(progress, [row.uid for row in diff.new], self._live.account.record.notify_from)
+        uid_next = max([seen.uid_next, *(row.uid + 1 for row in diff.new[-1:])])
+        state = {"uid_next": uid_next, "highest_modseq": seen.highest_modseq} if seen.last else {}
+        return await progress.finish(**state)
+
+    # announcing
+
+    async def _announce(self, progress: Progress, uids: list[int], since: datetime | None) -> None:
+        now = asyncio.get_running_loop().time()
+        record = progress.record
+        async for batch in self._new_mail.read(self._connection, record, uids, since):
+            for uid, flags in batch.flags.items():
+                await progress.add(uid, flags, batch.infos.get(uid))
+            self._late.came(record.number, list(batch.flags))
+            given_up = [*self._late.missed(record.path, record.number, batch.missing, now), *batch.hopeless]
+            progress.postpone([uid for uid in batch.missing if uid not in given_up])
+            await self._give_up(progress, given_up)
+            await progress.commit()
+
+    async def _give_up(self, progress: Progress, uids: list[int]) -> None:
+        """The server lists them and does not give them: say so, once, and go on."""
+        listed = dict(await self._connection.fetch_flags_compact(to_ranges(uids))) if uids else {}
+        for uid in uids:
+            log.warning("message missing", account=self._live.token, path=progress.record.path, uid=uid)
+            await progress.miss(uid, listed.get(uid))
+
+    async def retry_late(self, path: str, since: datetime | None) -> None:
+        """Try again what could not be fetched so far."""
+        record = self._live.mailbox(path)
+        if record is None or not record.late:
+            return
+        if self._connection.selected is None or self._connection.selected.path != path:
+            await self._select(record)
+        late = parse_set(record.late)
+        for group in cut(late, SLICE):
+            uids = [uid for span in group for uid in range(span.first, span.last + 1)]
+            record = self._live.mailbox(path) or record
+            index = await self._live.index(record, uids)
+            await self._announce(Progress(self._live, record, index, parse_set(record.late)), uids, since)

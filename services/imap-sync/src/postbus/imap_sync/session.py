@@ -1,0 +1,211 @@
+"""One account in the hands of its owner: connected, watched, brought back after every failure; and open to commands.
+
+The watching connection belongs to the sync alone. Commands and downloads have connections of their own, so neither
+waits for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+
+from postbus.common.accounts import Account, AccountState, MailboxRecord
+from postbus.common.bus.connection import Bus
+from postbus.common.errors import ConnectionLost, DeadlineExceeded, PostbusError, Unavailable
+from postbus.imap_sync.connecting import Connector, LoginRefused
+from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.late_mail import LateMail
+from postbus.imap_sync.new_mail import NewMail
+from postbus.imap_sync.pool import ConnectionPool
+from postbus.imap_sync.state.live import LiveAccount
+from postbus.imap_sync.state.store import AccountGone, Fenced, StateConflict
+from postbus.imap_sync.states import States, not_usable
+from postbus.imap_sync.tuning import Tuning
+from postbus.imap_sync.watch import Pushes, Watcher
+
+log = structlog.get_logger()
+
+_UNUSABLE = (
+    AccountState.AUTHENTICATION_ERROR,
+    AccountState.CONNECT_ERROR,
+    AccountState.UNSET,
+    AccountState.PAUSED,
+)
+
+
+class AccountSession:
+    """Keeps one account connected (`run`), and is what operations see of it."""
+
+    def __init__(self, live: LiveAccount, connector: Connector, tuning: Tuning) -> None:
+        self._live = live
+        self._connector = connector
+        self._tuning = tuning
+        self._states = States(live)
+        self._backoff = tuning.backoff()
+        self._new_mail = NewMail(lambda: connector.parts.settings.current)
+        self._late = LateMail()
+        self._again = asyncio.Event()
+        self._watcher: Watcher | None = None
+        self._commands: ConnectionPool | None = None
+        self._transfers: ConnectionPool | None = None
+
+    # what operations see
+
+    @property
+    def account(self) -> Account:
+        """The current record and state."""
+        return self._live.account
+
+    @property
+    def bus(self) -> Bus:
+        """The connection to NATS."""
+        return self._connector.parts.bus
+
+    @property
+    def is_gmail(self) -> bool:
+        """Whether the server is Gmail and shows All Mail."""
+        return self._watcher is not None and self._watcher.gmail
+
+    def mailbox(self, path: str) -> MailboxRecord | None:
+        """The mailbox of a path, of `inbox` in any case, or of an alias such as `\\Sent`."""
+        if (found := self._live.mailbox(path)) is not None:
+            return found
+        if path.upper() == "INBOX":
+            return self._live.mailbox("INBOX")
+        return self.special(path) if path.startswith("\\") else None
+
+    def mailbox_by_number(self, number: int) -> MailboxRecord | None:
+        """The mailbox of a number; None where that belongs to another UIDVALIDITY or path by now."""
+        return next((row for row in self._live.mailboxes() if row.number == number), None) if number else None
+
+    def special(self, use: str) -> MailboxRecord | None:
+        """The mailbox with a special use, in any case."""
+        wanted = use.lower()
+        return next((row for row in self._live.mailboxes() if (row.special_use or "").lower() == wanted), None)
+
+    def command(
+        self, path: str | None = None, *, read_only: bool = True, deadline_s: float
+    ) -> AbstractAsyncContextManager[ImapConnection]:
+        """A connection for a short command, with the mailbox selected.
+
+        AccountNotUsable with the state when the account can't be used; DeadlineExceeded when none gets free.
+        """
+        if self._commands is None:
+            self._commands = ConnectionPool(self._open, limit=self._tuning.commands, warm_s=self._tuning.warm_s)
+        return self._usable(self._commands, path, read_only=read_only, deadline_s=deadline_s)
+
+    def transfer(self, path: str, *, deadline_s: float) -> AbstractAsyncContextManager[ImapConnection]:
+        """A connection for a download, with the mailbox selected; errors as `command`."""
+        if self._transfers is None:
+            self._transfers = ConnectionPool(self._open, limit=self._tuning.transfers, warm_s=self._tuning.warm_s)
+        return self._usable(self._transfers, path, read_only=True, deadline_s=deadline_s)
+
+    def poke(self, path: str) -> None:
+        """Look at this mailbox soon."""
+        if self._watcher is not None:
+            self._watcher.poke(path)
+
+    def check_usable(self) -> None:
+        """AccountNotUsable where no command can work now."""
+        if not self.account.record.syncs or self.account.state in _UNUSABLE or not self._live.rows:
+            raise not_usable(self.account)
+
+    @asynccontextmanager
+    async def _usable(
+        self, pool: ConnectionPool, path: str | None, *, read_only: bool, deadline_s: float
+    ) -> AsyncIterator[ImapConnection]:
+        self.check_usable()
+        async with pool.lease(path, read_only=read_only, deadline_s=deadline_s) as connection:
+            yield connection
+
+    async def _open(self) -> ImapConnection:
+        account = self.account
+        return await self._connector.connect(account, await self._connector.credentials(account))
+
+    # what keeps it connected
+
+    async def run(self) -> None:
+        """Keep the account connected until cancelled. Raises Fenced and AccountGone when it is not ours any more."""
+        self._states.show()
+        while True:
+            lived_s, refused = await self._live_once()
+            await self._wait(self._backoff.next_s(lived_s=lived_s, login_refused=refused))
+
+    def reconnect(self) -> None:
+        """Do not wait any longer."""
+        self._backoff.reset()
+        self._again.set()
+
+    def close(self) -> None:
+        """Close the connections for commands; `run` has been cancelled before."""
+        for pool in (self._commands, self._transfers):
+            if pool is not None:
+                pool.close()
+        self._states.close()
+
+    async def _live_once(self) -> tuple[float, bool]:
+        """One attempt and the life that follows: how long it lived in seconds, and whether login was refused."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            await self._live.load()
+            if not self.account.record.syncs:
+                await self._states.unset()
+                await loop.create_future()  # until the account is changed: then another session takes over
+            await self._connect_and_watch()
+        except (Fenced, AccountGone):
+            raise
+        except LoginRefused as error:
+            await self._note(self._states.refused(error))
+            return 0.0, True
+        except (Unavailable, StateConflict) as error:
+            log.warning("account waits", account=self._live.token, reason=error.message)
+        except (ConnectionLost, DeadlineExceeded) as error:
+            log.info("connection lost", account=self._live.token, reason=error.message)
+            await self._note(self._states.disconnected())
+        except PostbusError as error:
+            await self._note(self._states.unreachable(error))
+            return 0.0, False
+        return loop.time() - started, False
+
+    async def _connect_and_watch(self) -> None:
+        """Connect, catch up, watch; ends with an error only."""
+        await self._states.connecting()
+        account = self.account
+        credentials = await self._connector.credentials(account)
+        pushes = Pushes()
+        connection = await self._connector.connect(account, credentials, on_event=pushes.note)
+        try:
+            await self._states.authenticated(credentials.user if credentials else "")
+            self._watcher = Watcher(
+                self._live, connection, self._new_mail, self._late, pushes, self._tuning, self._on_changes
+            )
+            await self._watcher.catch_up()
+            await self._states.connected()
+            await self._watcher.run()
+        finally:
+            self._watcher = None
+            connection.abort()
+
+    async def _note(self, step: Coroutine[None, None, None]) -> None:
+        """Store a state; while the store is away the attempts go on all the same."""
+        try:
+            await step
+        except (Unavailable, StateConflict) as error:
+            log.warning("state not stored", account=self._live.token, reason=error.message)
+
+    async def _wait(self, seconds: float) -> None:
+        self._again.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._again.wait()
+        except TimeoutError:
+            return
+
+    def _on_changes(self) -> None:
+        """The mailboxes are not what idle connections for commands think they are."""
+        if self._commands is not None:
+            self._commands.expire()

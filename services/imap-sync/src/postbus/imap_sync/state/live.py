@@ -1,0 +1,137 @@
+"""An account in the hands of its owner: the record, the rows of its mailboxes, and commits one after the other.
+
+While an account is idle this is all that is in memory: rows as the bytes they are stored as, no messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+
+from postbus.common.accounts import Account, MailboxRecord
+from postbus.common.events import Envelope, Event, seal_event
+from postbus.imap_sync.outbox import Outbox
+from postbus.imap_sync.protocol.values import UidRange
+from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name
+from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_in, chunks_of
+from postbus.imap_sync.state.store import SyncStore
+
+MAX_CHUNKS_BY_NAME = 64  # more are read as a whole
+MAX_DEFERRED_SIZE = 512 * 1024  # bytes
+
+
+class LiveAccount:
+    """What the owner knows, in step with the store. `commit` changes both; after a refused one, `load` again."""
+
+    def __init__(self, store: SyncStore, account: Account, epoch: int, outbox: Outbox) -> None:
+        self._store = store
+        self.account = account
+        self.epoch = epoch
+        self.outbox = outbox
+        self.rows: dict[str, bytes] = {}
+        self._commit = ""
+        self._last_number = 0
+        self._deferred = Commit()
+        self._lock = asyncio.Lock()
+
+    @property
+    def token(self) -> str:
+        """The account's token."""
+        return self.account.token
+
+    async def load(self) -> None:
+        """Take the account over and read its rows. Fenced when a later owner has it."""
+        taken = await self._store.take(self.token, self.epoch)
+        self._commit, self._last_number = taken.commit, taken.last_number
+        self.rows = await self._store.rows(self.token)
+        self._deferred = Commit()
+        self.outbox.note(taken.waiting)
+
+    def mailbox(self, path: str) -> MailboxRecord | None:
+        """The row of a mailbox by its exact path."""
+        row = self.rows.get(path)
+        return None if row is None else MailboxRecord.model_validate_json(row)
+
+    def mailboxes(self) -> Iterator[MailboxRecord]:
+        """All rows."""
+        return map(MailboxRecord.model_validate_json, list(self.rows.values()))
+
+    async def index(self, record: MailboxRecord, uids: Iterable[int], ranges: Iterable[UidRange] = ()) -> MailboxIndex:
+        """The part of an index that these uids and ranges lie in. IndexLost when there is none and should be."""
+        await self.flush()
+        spans = list(ranges)
+        few = chunk_count(spans) <= MAX_CHUNKS_BY_NAME
+        chunks = chunks_of(uids) | chunks_in(spans) if few else set[int]()
+        if not few or len(chunks) > MAX_CHUNKS_BY_NAME:
+            return await self.whole_index(record)
+        return await self._store.index(self.token, record.number, chunks) if record.messages else MailboxIndex()
+
+    async def whole_index(self, record: MailboxRecord) -> MailboxIndex:
+        """All of an index."""
+        await self.flush()
+        return await self._store.index(self.token, record.number, None) if record.messages else MailboxIndex()
+
+    async def number(self, uid_validity: int | None, path: str) -> tuple[int, bool]:
+        """The number of a mailbox in this validity, and whether it is new; the same again if it had one before."""
+        [given] = await self.assign_numbers([(uid_validity, path)])
+        return given
+
+    async def assign_numbers(self, mailboxes: Sequence[tuple[int | None, str]]) -> list[tuple[int, bool]]:
+        """The same for many at once. Without a validity it is 0: nothing that refers to a message can be made then."""
+        names = [number_name(uid_validity, path) for uid_validity, path in mailboxes]
+        given = []
+        for (uid_validity, _), known in zip(mailboxes, await self._store.numbers(self.token, names), strict=True):
+            fresh = known is None and uid_validity is not None
+            self._last_number += fresh
+            given.append((known or (self._last_number if fresh else 0), fresh))
+        return given
+
+    async def lost_paths(self) -> set[str]:
+        """Paths that had a number once and have no row now."""
+        known = await self._store.paths_once_numbered(self.token) if self._last_number else set()
+        return known - self.rows.keys()
+
+    def seal(self, event: Event, *what: object) -> Envelope:
+        """An event of this account, ready for the outbox."""
+        return seal_event(event, self.account.generation, *what)
+
+    async def defer(self, commit: Commit) -> None:
+        """Commit with the next one: for small things of which many come at once."""
+        self._note(commit)
+        self._deferred.add(commit)
+        if self._deferred.size > MAX_DEFERRED_SIZE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commit what was deferred."""
+        if self._deferred.mailboxes or self._deferred.events or self._deferred.fields:
+            await self.commit(Commit())
+
+    async def commit(self, commit: Commit) -> None:
+        """Write it all at once. What it can run into: Fenced, AccountGone, StateConflict, Unavailable.
+
+        After an error the state in memory may be ahead of the store: `load` before going on.
+        """
+        self._note(commit)
+        async with self._lock:
+            whole, self._deferred = self._deferred, Commit()
+            whole.add(commit)
+            whole.fields["lastNumber"] = str(self._last_number)
+            name = secrets.token_hex(8)
+            waiting = await self._store.commit(
+                self.token, self.epoch, self.account.generation, self._commit, name, whole
+            )
+            self._commit = name
+        if whole.events:
+            self.outbox.wake(waiting, sum(len(event.body) for event in whole.events))
+
+    def _note(self, commit: Commit) -> None:
+        for change in commit.mailboxes:
+            self._note_row(change)
+
+    def _note_row(self, change: MailboxChange) -> None:
+        if change.row is None:
+            self.rows.pop(change.path, None)
+        else:
+            self.rows[change.path] = dump_row(change.row)
