@@ -52,7 +52,8 @@ def _decode_strictly(raw: bytes) -> str:
         position = shifted.end()
     decoded.append(raw[position:].decode("ascii"))
     name = "".join(decoded)
-    if _CONTROL.search(name) or encode_utf7(name) != raw:  # a name we could not say back: a bare &, padding, plain text inside the shift
+    # A name that we could not say back: a bare &, padding, plain text inside the shift.
+    if _CONTROL.search(name) or encode_utf7(name) != raw:
         raise ValueError("not the canonical form")
     return name
 
