@@ -54,6 +54,8 @@ def parse_addresses(value: bytes | str) -> list[Address]:
         if kind != "separator":
             element.add(kind, token)
             continue
+        if element.empty:
+            continue
         if token != ":":  # noqa: S105 - a group's name is dropped, its members stay
             found.extend(element.addresses())
         element = _Element()
@@ -96,6 +98,11 @@ class _Element:
     parts: list[tuple[str, str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     angle: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing stands there."""
+        return self.angle is None and not self.parts and not self.comments
 
     def add(self, kind: str, token: str) -> None:
         match kind:

@@ -102,6 +102,7 @@ def decode_text(data: bytes, charset: str | None) -> str:
 @lru_cache(maxsize=512)
 def codec_of(label: str) -> str | None:
     """Python's codec for a charset label as mail means it, or None for a label nobody knows."""
+    label = label.partition("(")[0]  # RFC 2045, 5.1: a comment may follow
     name = re.sub(r"[^a-z0-9]+", "_", label[:MAX_LABEL].lower()).strip("_")
     if name in _LABELS:
         return _LABELS[name]

@@ -25,17 +25,17 @@ def decode_words(raw: bytes | str) -> str:
     The result holds no CR, LF or NUL, not even when a word encodes one.
     """
     value = header_bytes(raw)[:MAX_VALUE]
-    pieces: list[tuple[bytes | None, bytes]] = []  # (charset or None for plain text, bytes)
+    pieces: list[tuple[bytes | None, bytearray]] = []  # (charset or None for plain text, bytes)
     position = 0
     for word in _WORD.finditer(value):
         between = value[position : word.start()]
         if between and not (pieces and pieces[-1][0] is not None and not between.strip()):
-            pieces.append((None, between))
+            pieces.append((None, bytearray(between)))
         _append_word(pieces, word)
         position = word.end()
     if position < len(value):
-        pieces.append((None, value[position:]))
-    return "".join(_decode_piece(*piece) for piece in pieces)
+        pieces.append((None, bytearray(value[position:])))
+    return "".join(_decode_piece(charset, bytes(data)) for charset, data in pieces)
 
 
 def header_bytes(raw: bytes | str) -> bytes:
@@ -48,12 +48,13 @@ def header_bytes(raw: bytes | str) -> bytes:
         return replace_surrogates(raw).encode()
 
 
-def _append_word(pieces: list[tuple[bytes | None, bytes]], word: re.Match[bytes]) -> None:
+def _append_word(pieces: list[tuple[bytes | None, bytearray]], word: re.Match[bytes]) -> None:
     charset = word[1].partition(b"*")[0].lower()  # RFC 2231, 5: a language may follow
     data = _decode_b(word[3]) if word[2] in b"bB" else _decode_q(word[3])
     if pieces and pieces[-1][0] == charset:
-        data = pieces.pop()[1] + data
-    pieces.append((charset, data))
+        pieces[-1][1].extend(data)
+    else:
+        pieces.append((charset, bytearray(data)))
 
 
 def _decode_b(text: bytes) -> bytes:
