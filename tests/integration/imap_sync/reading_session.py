@@ -21,6 +21,8 @@ class ReadingSession(Session):
     """Two connections, as long as the test runs: one for commands, one for downloads."""
 
     record: AccountRecord
+    endpoint: Endpoint
+    credentials: Credentials
     connection: ImapConnection
     downloads: ImapConnection
     nats: Bus
@@ -55,6 +57,8 @@ class ReadingSession(Session):
     async def command(
         self, path: str | None = None, *, read_only: bool = True, deadline_s: float
     ) -> AsyncIterator[ImapConnection]:
+        if self.connection.closed:
+            self.connection = await open_connection(self.endpoint, self.credentials)
         if path is not None:
             await self.connection.select(path, read_only=read_only)
         yield self.connection
@@ -82,7 +86,11 @@ async def open_session(mail: MailServer, user: str, bus: Bus) -> AsyncIterator[R
     connection = await open_connection(endpoint, credentials)
     downloads = await open_connection(endpoint, credentials)
     try:
-        yield ReadingSession(record, connection, downloads, bus, await list_records(connection))
+        session = ReadingSession(
+            record, endpoint, credentials, connection, downloads, bus, await list_records(connection)
+        )
+        yield session
+        connection = session.connection
     finally:
         await connection.logout()
         await downloads.logout()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -114,6 +115,21 @@ async def test_a_page_that_was_listed_before_still_shows_what_changed(
     assert sorted(second["flags"]) == ["\\Flagged", "\\Seen"]
     assert second["flagged"] is True and "unseen" not in second
     assert second["subject"] == first["messages"][1]["subject"]
+
+
+async def test_messages_the_server_can_not_read_do_not_hide_the_others(
+    session: ReadingSession, mail: MailServer
+) -> None:
+    mail.seed(user(session), 9)
+    local, _, domain = user(session).partition("@")
+    files = sorted((Path(mail.info["mail"]) / domain / local / "Maildir" / "cur").iterdir())
+    files[2].chmod(0)
+    for _ in range(2):
+        page = await listing(session)
+        assert [entry["uid"] for entry in page["messages"]] == list(range(9, 0, -1))
+        bad = [entry for entry in page["messages"] if "status" in entry]
+        assert [(entry["uid"], entry["status"], bool(entry["error"])) for entry in bad] == [(3, "failed", True)]
+        assert all(entry["subject"] for entry in page["messages"] if entry not in bad)
 
 
 async def test_an_empty_mailbox_has_one_empty_page(session: ReadingSession) -> None:

@@ -14,25 +14,26 @@ from postbus.common.jobs import Filing
 from postbus.common.times import now
 from postbus.imap_sync.operations.answers import encode_with_text
 from postbus.imap_sync.operations.filing import skip_reason
-from postbus.imap_sync.operations.messages import page_cursor, page_window
+from postbus.imap_sync.operations.messages import page_cursor
+from postbus.imap_sync.operations.pages import Page
 from postbus.imap_sync.operations.reference import compose_reference
 from postbus.imap_sync.protocol.values import EnvelopeAddress, Fetched, MessageEnvelope
 from postbus.imap_sync.texts import Text
 
 
 def test_the_first_page_holds_the_newest_messages() -> None:
-    assert page_window(45, 0, 20) == "26:45"
-    assert page_window(45, 1, 20) == "6:25"
-    assert page_window(45, 2, 20) == "1:5"
-    assert page_window(45, 3, 20) is None
-    assert page_window(0, 0, 20) is None
+    assert Page(0, 20).window(45) == "26:45"
+    assert Page(1, 20).window(45) == "6:25"
+    assert Page(2, 20).window(45) == "1:5"
+    assert Page(3, 20).window(45) is None
+    assert Page(0, 20).window(0) is None
 
 
 @given(st.integers(0, 5000), st.integers(1, 1000))
 def test_pages_show_every_message_once(total: int, size: int) -> None:
     shown: list[int] = []
     for page in range(-(-total // size) + 1):
-        if window := page_window(total, page, size):
+        if window := Page(page, size).window(total):
             first, last = map(int, window.split(":"))
             shown += range(last, first - 1, -1)
     assert shown == list(range(total, 0, -1))

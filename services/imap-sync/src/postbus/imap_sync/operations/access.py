@@ -54,10 +54,16 @@ class Session(Protocol):
 
 
 def find_mailbox(session: Session, path: str) -> MailboxRecord:
-    """The mailbox of a path; NotFound `FolderNotFound` with the path."""
+    """The mailbox of a path; NotFound `FolderNotFound` with the path.
+
+    Unavailable for one whose UIDVALIDITY was not seen yet: it has no number, so its messages could have no ids.
+    """
     mailbox = session.mailbox(path)
     if mailbox is None:
         raise _unknown_mailbox(path)
+    if not mailbox.number:
+        session.poke(mailbox.path)
+        raise Unavailable("The mailbox is not synced yet", code="MailboxNotReady")
     return mailbox
 
 
