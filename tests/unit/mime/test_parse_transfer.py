@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import itertools
 import quopri
 
 import pytest
@@ -16,7 +17,7 @@ ENCODINGS = ("base64", "quoted-printable", "x-uuencode", "7bit", "8bit", "binary
 def decode_in_pieces(data: bytes, encoding: str, cuts: list[int]) -> bytes:
     decoder = TransferDecoder(encoding)
     ends = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    pieces = [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
     return b"".join(decoder.feed(piece) for piece in pieces) + decoder.finish()
 
 
