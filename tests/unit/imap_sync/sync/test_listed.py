@@ -1,0 +1,73 @@
+"""From LIST to rows: what is new, what is gone, what is watched."""
+
+from typing import Any
+
+from postbus.common.accounts import AccountRecord, MailboxRecord
+from postbus.imap_sync.listed import is_gmail, plan_listing, watched
+from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
+
+ACCOUNT = AccountRecord(account="a")
+
+
+def listed(path: str, *attributes: str, status: MailboxStatus | None = None) -> ListedMailbox:
+    return ListedMailbox(path, "/", frozenset(attributes), status)
+
+
+def row(path: str, **values: Any) -> MailboxRecord:
+    return MailboxRecord.model_validate({"number": 1, "path": path, "delimiter": "/", "subscribed": False} | values)
+
+
+def test_a_listing_tells_what_is_new_and_what_is_gone() -> None:
+    plan = plan_listing({"Old": row("Old")}, [listed("INBOX"), listed("Old Work")], ACCOUNT)
+    assert [new.path for new in plan.new] == ["INBOX", "Old Work"]
+    assert [gone.path for gone in plan.gone] == ["Old"]
+
+
+def test_an_unchanged_mailbox_is_left_alone() -> None:
+    plan = plan_listing({"Work": row("Work", messages=5, uid_validity=3)}, [listed("Work")], ACCOUNT)
+    assert not plan.new
+    assert not plan.changed
+    assert not plan.gone
+
+
+def test_a_changed_fact_keeps_the_state_of_the_index() -> None:
+    plan = plan_listing({"Work": row("Work", messages=5)}, [listed("Work", "\\subscribed", "\\sent")], ACCOUNT)
+    [changed] = plan.changed
+    assert (changed.messages, changed.subscribed, changed.special_use) == (5, True, "\\Sent")
+
+
+def test_hidden_mailboxes_are_not_listed() -> None:
+    plan = plan_listing({}, [listed("A", "\\noselect"), listed("B", "\\nonexistent"), listed("C")], ACCOUNT)
+    assert [new.path for new in plan.new] == ["C"]
+
+
+def test_statuses_come_along() -> None:
+    status = MailboxStatus(1, 2, 3, 4)
+    assert plan_listing({}, [listed("A", status=status)], ACCOUNT).statuses == {"A": status}
+
+
+def test_all_mailboxes_are_watched_inbox_first() -> None:
+    rows = [row("A"), row("INBOX", special_use="\\Inbox"), row("B")]
+    assert [found.path for found in watched(rows, ACCOUNT, gmail=False)] == ["INBOX", "A", "B"]
+
+
+def test_only_the_mailboxes_that_a_person_named_are_watched_in_his_order() -> None:
+    rows = [row("A"), row("INBOX", special_use="\\Inbox"), row("Out", special_use="\\Sent")]
+    account = AccountRecord(account="a", path=("\\Sent", "INBOX"))
+    assert [found.path for found in watched(rows, account, gmail=False)] == ["Out", "INBOX"]
+
+
+def test_on_gmail_all_mail_is_watched_with_spam_and_trash() -> None:
+    rows = [
+        row("INBOX", special_use="\\Inbox"),
+        row("[Gmail]/Trash", special_use="\\Trash"),
+        row("[Gmail]/All Mail", special_use="\\All"),
+        row("Label"),
+    ]
+    assert is_gmail(frozenset({"X-GM-EXT-1"}), rows)
+    assert [found.path for found in watched(rows, ACCOUNT, gmail=True)] == ["[Gmail]/All Mail", "[Gmail]/Trash"]
+
+
+def test_gmail_with_all_mail_hidden_is_a_server_like_others() -> None:
+    assert not is_gmail(frozenset({"X-GM-EXT-1"}), [row("INBOX")])
+    assert not is_gmail(frozenset(), [row("All", special_use="\\All")])
