@@ -9,9 +9,8 @@ import pytest
 from aioimaplib import aioimaplib
 
 from postbus.common.errors import CommandRefused, ConnectionLost, DeadlineExceeded, PostbusError, ProtocolError
-from postbus.imap_sync import wire as wire_module
 from postbus.imap_sync.protocol.values import Fetched, UidRange
-from postbus.imap_sync.wire import connect
+from postbus.imap_sync.wire import connect, sending
 from tests.unit.imap_sync.scripted_imap import Peer, scripted, session
 
 pytestmark = pytest.mark.anyio
@@ -285,7 +284,7 @@ async def test_an_answer_that_never_comes_to_a_cancelled_caller_costs_the_connec
         asked.set()
         await peer.gone()
 
-    monkeypatch.setattr(wire_module, "DRAIN_S", 0.05)
+    monkeypatch.setattr(sending, "DRAIN_S", 0.05)
     async with session(play) as connection:
         task = asyncio.create_task(connection.search(["ALL"]))
         await asked.wait()

@@ -17,11 +17,10 @@ from postbus.common.errors import (
     PostbusError,
     TooLarge,
 )
-from postbus.common.version import __version__
-from postbus.imap_sync.dial import Endpoint, ask_capabilities, capabilities_in, dial
+from postbus.imap_sync.beginning import begin_session
+from postbus.imap_sync.dial import Endpoint, dial
 from postbus.imap_sync.fetching import compose_modifiers, fetch_flags, fetch_rows, stream_section
 from postbus.imap_sync.listing import Lister, Names
-from postbus.imap_sync.login import log_in
 from postbus.imap_sync.mailbox_state import MailboxState
 from postbus.imap_sync.protocol.arguments import Argument, astring, search_criteria, text
 from postbus.imap_sync.protocol.dates import compose_internal_date
@@ -75,7 +74,8 @@ async def open_connection(
         async with asyncio.timeout(deadline_s):
             wire, capabilities = await dial(endpoint, state.on_untagged)
             try:
-                return await _begin_session(wire, state, capabilities, endpoint, credentials)
+                await begin_session(wire, state, capabilities, endpoint, credentials)
+                return ImapConnection(wire, state)
             except BaseException:
                 wire.abort()
                 raise
@@ -86,57 +86,6 @@ async def open_connection(
         raise ConnectFailed(error.message, code=code) from error
     except CommandRefused as error:
         raise ConnectFailed(error.message, code=error.server_code or error.status) from error
-
-
-async def _begin_session(
-    wire: Wire,
-    state: MailboxState,
-    capabilities: frozenset[str],
-    endpoint: Endpoint,
-    credentials: Credentials | None,
-) -> ImapConnection:
-    named = await _name_ourselves(wire, capabilities)
-    if credentials is not None and wire.greeting.status != "PREAUTH":
-        state.capabilities = frozenset()
-        status = await log_in(wire, credentials, capabilities, host=endpoint.host, port=endpoint.port)
-        capabilities = capabilities_in(status) or state.capabilities or await ask_capabilities(wire)
-    state.capabilities = capabilities
-    wire.know(capabilities)
-    if not named:
-        await _name_ourselves(wire, capabilities)
-    if credentials is not None or wire.greeting.status == "PREAUTH":
-        await _enable(wire, state)
-    return ImapConnection(wire, state)
-
-
-async def _name_ourselves(wire: Wire, capabilities: frozenset[str]) -> bool:
-    """ID (RFC 2971): 163.com and others refuse SELECT to who has not named himself. Whether it was said."""
-    if "ID" not in capabilities:
-        return False
-    try:
-        await wire.run(f'ID ("name" "Postbus" "version" "{__version__}" "vendor" "Postbus")', on_response=_is_id)
-    except CommandRefused:
-        return True
-    return True
-
-
-def _is_id(pieces: Response) -> bool:
-    return pieces[0][2:5].upper() == b"ID "
-
-
-async def _enable(wire: Wire, state: MailboxState) -> None:
-    """QRESYNC and CONDSTORE (RFC 7162); never IMAP4rev2. Without ENABLE, SELECT switches CONDSTORE on."""
-    offered = state.capabilities
-    if "ENABLE" in offered and offered & {"QRESYNC", "CONDSTORE"}:
-        # quirk_condstore_named (Apache James): QRESYNC alone does not switch CONDSTORE on
-        wanted = "CONDSTORE QRESYNC" if "QRESYNC" in offered else "CONDSTORE"
-        try:
-            await wire.run(f"ENABLE {wanted}")
-        except CommandRefused:
-            state.enabled = frozenset()
-    state.enabled &= {"QRESYNC", "CONDSTORE"}
-    if "CONDSTORE" in offered or "QRESYNC" in state.enabled:
-        state.enabled |= {"CONDSTORE"}
 
 
 class ImapConnection:

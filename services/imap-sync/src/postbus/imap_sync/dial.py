@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import ssl
@@ -18,6 +19,7 @@ from postbus.imap_sync.protocol.responses import Status, parse_capabilities, par
 from postbus.imap_sync.tls import client_context
 from postbus.imap_sync.wire import Wire
 
+_ATTEMPT_S = 8.0  # for an address, when there is another one to try
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))  # seconds, seconds, probes
 
 
@@ -78,7 +80,8 @@ async def _connect(endpoint: Endpoint, on_untagged: Callable[[Response], None]) 
     addresses = await egress.resolve(endpoint.host, endpoint.port)
     for address in addresses[:-1]:
         try:
-            return _kept_alive(await wire.connect(address, endpoint.port, on_untagged=on_untagged, options=options))
+            async with asyncio.timeout(_ATTEMPT_S):
+                return _kept_alive(await wire.connect(address, endpoint.port, on_untagged=on_untagged, options=options))
         except ssl.SSLError:
             raise
         except OSError:
