@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from postbus.common.accounts import MailboxRecord
 from postbus.common.events import MAX_EVENT_BYTES, MessageInfo
 from postbus.common.ids import parse_attachment_id, parse_message_id, parse_text_id
+from postbus.common.mime.words import decode_words
+from postbus.imap_sync.envelope import decode_value
 from postbus.imap_sync.message_info import (
     MAX_INFO_BYTES,
     View,
@@ -248,3 +250,10 @@ def test_whatever_a_stranger_wrote_becomes_json(
     for view in View:
         assert msgspec.json.decode(msgspec.json.encode(compose_fields(fetched, INBOX, view)))["uid"] == 481
     assert compose_info(fetched, INBOX, headers=["*"]).model_dump_json(by_alias=True)
+
+
+@given(
+    st.binary(max_size=80) | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80).map(str.encode)
+)
+def test_the_quick_way_to_decode_a_value_gives_what_the_slow_one_does(raw: bytes) -> None:
+    assert decode_value(raw) == decode_words(raw)

@@ -36,12 +36,14 @@ _MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES.split(
 
 def decode_line(raw: bytes | None, max_chars: int) -> str | None:
     """A header value as text on one line, cut at `max_chars`; None where there is none or it is empty."""
-    if not raw:
-        return None
-    if raw.isascii() and b"=?" not in raw:  # most are: no need for the whole machinery
-        text = raw.decode("ascii")
-        return (text if text.isprintable() else decode_words(raw)).strip()[:max_chars] or None
-    return decode_words(raw).strip()[:max_chars] or None
+    return decode_value(raw).strip()[:max_chars] or None if raw else None
+
+
+def decode_value(raw: bytes) -> str:
+    """A header value as text. Most are plain and printable: no need for the whole machinery then."""
+    if raw.isascii() and b"=?" not in raw and (text := raw.decode("ascii")).isprintable():
+        return text
+    return decode_words(raw)
 
 
 def decode_addresses(addresses: Sequence[EnvelopeAddress]) -> list[dict[str, str]]:

@@ -19,8 +19,8 @@ import structlog
 from postbus.common.accounts import MailboxRecord
 from postbus.common.events import MessageInfo
 from postbus.common.ids import AttachmentId, MessageId, TextId
-from postbus.common.mime.headers import MAX_HEADER_BLOCK, decoded_headers
-from postbus.imap_sync.envelope import decode_addresses, decode_date, decode_line
+from postbus.common.mime.headers import MAX_HEADER_BLOCK, parse_header_block
+from postbus.imap_sync.envelope import decode_addresses, decode_date, decode_line, decode_value
 from postbus.imap_sync.protocol.values import Fetched, MessageEnvelope
 from postbus.imap_sync.structure import Attachment, Content, read_structure
 
@@ -126,11 +126,13 @@ def compose_text(message: MessageId, content: Content) -> dict[str, Any]:
 
 def compose_headers(fetched: Fetched, wanted: Collection[str]) -> dict[str, list[str]]:
     """The decoded headers, lower-case name to values in order; of all that came only those that are wanted."""
-    headers = decoded_headers(header_block(fetched.sections))
-    if "*" in wanted:
-        return headers
-    names = {name.lower() for name in wanted}
-    return {name: values for name, values in headers.items() if name in names}
+    names = None if "*" in wanted else {name.lower() for name in wanted}
+    headers: dict[str, list[str]] = {}
+    for written, value in parse_header_block(header_block(fetched.sections)):
+        name = written.lower()
+        if names is None or name in names:
+            headers.setdefault(name, []).append(decode_value(value))
+    return headers
 
 
 def header_block(sections: Mapping[str, bytes]) -> bytes:
