@@ -131,6 +131,23 @@ async def test_a_server_without_modified_utf7_is_asked_by_the_raw_name() -> None
         assert await connection.status("Größe") == MailboxStatus(messages=3)
 
 
+async def test_a_malformed_row_or_an_impossible_name_hides_no_other_mailbox() -> None:
+    async def play(peer: Peer) -> None:
+        await peer.answer(
+            b'LIST "" "*"', b'* LIST () "/" {3}', b"a\nb", b"* LIST () broken", b'* LIST () "x', b'* LIST () "/" INBOX'
+        )
+        await peer.answer(b'LSUB "" "*"', b"* LSUB", b'* LSUB () "/" INBOX')
+        tag = await peer.command(b"SELECT {3}")
+        peer.send(b"+ ")
+        assert await peer.literal(5) == b"a\nb\r\n"
+        peer.send(tag + b" OK")
+
+    async with session(play) as connection:
+        listed = await connection.list_mailboxes(with_status=False)
+        assert [row.path for row in listed] == ["a\nb", "INBOX"]
+        await connection.select("a\nb")
+
+
 async def test_unselect_never_expunges() -> None:
     async def play(peer: Peer) -> None:
         await peer.answer(b'SELECT "x"', b"* 1 EXISTS")

@@ -231,7 +231,7 @@ async def test_what_is_no_imap_server_is_told_apart() -> None:
     async def play(peer: Peer) -> None:
         await peer.gone()
 
-    for greeting in (b"* HTTP/1.1 400 Bad Request", b"* 12 EXISTS"):
+    for greeting in (b"* HTTP/1.1 400 Bad Request", b"* 12 EXISTS", b"*SSH-2.0-OpenSSH_9.2"):
         with pytest.raises(PostbusError, match="greet"):
             await log_in(play, greeting=greeting)
 

@@ -75,8 +75,8 @@ def test_an_object_id_may_be_bare_and_a_name_may_have_spaces() -> None:
 
 
 def test_personal_namespaces_are_prefixes() -> None:
-    assert parse_personal_namespaces([b'(("INBOX." ".")) NIL (("shared." "."))'], 0) == ["INBOX."]
-    assert parse_personal_namespaces([b"NIL NIL NIL"], 0) == [""]
+    assert parse_personal_namespaces([b'(("INBOX." ".")) NIL (("shared." "."))'], 0) == [b"INBOX."]
+    assert parse_personal_namespaces([b"NIL NIL NIL"], 0) == []
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='()" NIL/\\{}a1&-', max_size=40).map(str.encode))

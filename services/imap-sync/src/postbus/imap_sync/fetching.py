@@ -121,8 +121,8 @@ async def _fetch_one(wire: Wire, uid: int, item: str, key: str) -> Fetched | Non
     def on_response(pieces: Response) -> bool:
         if not is_row(pieces[0]):
             return False
-        row = parse_row(pieces)
-        if row.uid != uid:
+        row = _parse(pieces)
+        if not isinstance(row, Fetched) or row.uid != uid:
             return False
         rows.append(row)
         return key in row.sections or row.flags is None

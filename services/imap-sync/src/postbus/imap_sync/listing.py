@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from postbus.common.errors import CommandRefused, ProtocolError
+from postbus.common.errors import BadInput, CommandRefused, ProtocolError
 from postbus.imap_sync.protocol import mailboxes
 from postbus.imap_sync.protocol.arguments import Argument, astring
 from postbus.imap_sync.protocol.framer import Response
@@ -31,7 +32,13 @@ class Names:
 
     def learn(self, path: str, raw: bytes) -> None:
         """A name as the server wrote it."""
-        if path.upper() != "INBOX" and self._encoded(path) != raw:
+        if path == "INBOX":  # any server knows it by that name, whatever it is called in a list
+            return
+        try:
+            odd = self._encoded(path) != raw
+        except BadInput:  # the raw name holds control characters
+            odd = True
+        if odd:
             self._odd[path] = raw
 
     def argument(self, path: str) -> Argument:
@@ -56,13 +63,13 @@ class Lister:
         self._has = has
         self._names = names
         self._refused: set[str] = set()
-        self._prefixes: list[str] | None = None
+        self._prefixes: list[bytes] | None = None
 
     async def list_mailboxes(self, *, with_status: bool) -> list[ListedMailbox]:
         """The user's mailboxes, each once, with `\\subscribed` where they are and with status where LIST gives it."""
         found: dict[str, ListedMailbox] = {}
         for prefix in await self._personal_prefixes():
-            for row in await self._list(astring(encode_utf7(prefix) + b"*"), with_status=with_status):
+            for row in await self._list(astring(prefix + b"*"), with_status=with_status):
                 found.setdefault(row.path, row)
         if "INBOX" not in found:  # quirk_inbox_outside: not under the prefix of the namespace
             for row in await self._list('"INBOX"', with_status=with_status):
@@ -130,31 +137,25 @@ class Lister:
         rows = await self._run_list(command, xlist=False)
         return {row.path: row.status for row in rows.values() if row.status is not None}
 
-    async def _personal_prefixes(self) -> list[str]:
+    async def _personal_prefixes(self) -> list[bytes]:
         if self._prefixes is None:
-            self._prefixes = await self._ask_namespace() if self._has("NAMESPACE") else [""]
+            self._prefixes = await self._ask_namespace() if self._has("NAMESPACE") else [b""]
         return self._prefixes
 
-    async def _ask_namespace(self) -> list[str]:
-        prefixes: list[str] = []
+    async def _ask_namespace(self) -> list[bytes]:
+        prefixes: list[bytes] = []
 
         def on_response(pieces: Response) -> bool:
             untagged = parse_untagged(pieces[0])
             if untagged is None or untagged.label != "NAMESPACE":
                 return False
-            prefixes.extend(mailboxes.parse_personal_namespaces(pieces, untagged.start))
+            with suppress(ProtocolError):
+                prefixes.extend(mailboxes.parse_personal_namespaces(pieces, untagged.start))
             return True
 
-        try:
+        with suppress(CommandRefused):
             await self._wire.run("NAMESPACE", on_response=on_response)
-        except (CommandRefused, ProtocolError):
-            self._wire_must_live()
-        return sorted(set(prefixes)) or [""]
-
-    def _wire_must_live(self) -> None:
-        """A malformed answer closes the connection; then there is nothing to go on with."""
-        if self._wire.closed:
-            raise ProtocolError("the server sent a malformed namespace")
+        return sorted(set(prefixes)) or [b""]
 
     async def _list(self, pattern: Argument, *, with_status: bool) -> list[ListedMailbox]:
         """LIST with as many return options as the server takes; one group less after each refusal."""
@@ -194,16 +195,17 @@ class Lister:
             untagged = parse_untagged(pieces[0])
             if untagged is None or len(rows) > MAX_MAILBOXES:
                 return False
-            match untagged.label:
-                case "LIST" | "XLIST":
-                    parse = mailboxes.parse_xlist if xlist else mailboxes.parse_list
-                    row, raw = parse(pieces, untagged.start)
-                    rows[raw] = row
-                case "STATUS":
-                    raw, status = mailboxes.parse_status_data(pieces, untagged.start)
-                    statuses[raw] = status
-                case _:
-                    return False
+            with suppress(ProtocolError):  # a malformed row is left out; the others count
+                match untagged.label:
+                    case "LIST" | "XLIST":
+                        parse = mailboxes.parse_xlist if xlist else mailboxes.parse_list
+                        row, raw = parse(pieces, untagged.start)
+                        rows[raw] = row
+                    case "STATUS":
+                        raw, status = mailboxes.parse_status_data(pieces, untagged.start)
+                        statuses[raw] = status
+                    case _:
+                        return False
             return True
 
         await self._wire.run(*command, on_response=on_response)
@@ -219,7 +221,8 @@ class Lister:
             untagged = parse_untagged(pieces[0])
             if untagged is None or untagged.label not in ("LSUB", "LIST"):
                 return False
-            subscribed.add(mailboxes.parse_list(pieces, untagged.start)[1])
+            with suppress(ProtocolError):
+                subscribed.add(mailboxes.parse_list(pieces, untagged.start)[1])
             return True
 
         if "LSUB" not in self._refused:

@@ -9,6 +9,7 @@ from postbus.imap_sync.protocol.tokens import Token, decode, number_of, parse_to
 from postbus.imap_sync.protocol.utf7 import decode_utf7
 from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 
+_MAX_NAMESPACES = 20
 _NO_DELIMITER = (b"", b"NIL")
 _XLIST = {"\\inbox": None, "\\allmail": "\\all", "\\spam": "\\junk", "\\starred": "\\flagged"}  # Gmail before RFC 6154
 
@@ -50,12 +51,12 @@ def parse_status_data(pieces: Sequence[bytes], start: int) -> tuple[bytes, Mailb
     )
 
 
-def parse_personal_namespaces(pieces: Sequence[bytes], start: int) -> list[str]:
-    """The prefixes of the user's own mailboxes (RFC 2342), `[""]` where the server has nothing to tell."""
+def parse_personal_namespaces(pieces: Sequence[bytes], start: int) -> list[bytes]:
+    """The prefixes of the user's own mailboxes (RFC 2342) as the server wrote them; none where it has none to tell."""
     tokens = parse_tokens(pieces, start=start)
     rows = tokens[0] if tokens and isinstance(tokens[0], list) else []
-    prefixes = [decode_utf7(row[0]) for row in rows if isinstance(row, list) and row and isinstance(row[0], bytes)]
-    return prefixes or [""]
+    firsts = [row[0] for row in rows if isinstance(row, list) and row]
+    return [prefix for prefix in firsts if isinstance(prefix, bytes) and b"\0" not in prefix][:_MAX_NAMESPACES]
 
 
 def name_of(raw: bytes, delimiter: str | None = None) -> str:

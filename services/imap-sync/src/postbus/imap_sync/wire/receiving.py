@@ -117,6 +117,8 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
 
     def _on_tagged(self, text: bytes) -> None:
         """The answer to a command. One with a tag that nobody waits for is ignored."""
+        if not self.greeting.done():
+            raise ProtocolError("the server did not greet us")
         tag, _, rest = text.partition(b" ")
         command = self.running or self._abandoned
         if command is not None and tag == command.raw_tag:

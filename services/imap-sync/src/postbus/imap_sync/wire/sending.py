@@ -19,6 +19,7 @@ from postbus.imap_sync.wire.receiving import Receiver
 
 QUEUE_S: Final = 120.0  # until it is our turn
 DRAIN_S: Final = 15.0  # for the answer of a command whose caller has left
+ROOM_S: Final = 60.0  # for the server to read some of what we send
 SLICE: Final = 64 * 1024  # bytes of a literal written at once
 SHORT_LITERAL: Final = 4096  # LITERAL- (RFC 7888)
 
@@ -131,11 +132,22 @@ class WireProtocol(Receiver):
     async def _write_slices(self, command: InFlight, literal: bytes) -> None:
         view = memoryview(literal)
         for start in range(0, len(view), SLICE):
-            await self._writable.wait()
+            await self._room()
             self.check_alive()
             self.transport.write(bytes(view[start : start + SLICE]))
             if not command.done:
                 command.touch()
+
+    async def _room(self) -> None:
+        """Wait until the send buffer has room. A server that has answered and reads no more must not hold us."""
+        if self._writable.is_set():
+            return
+        try:
+            async with asyncio.timeout(ROOM_S):
+                await self._writable.wait()
+        except TimeoutError as error:
+            self.fail(DeadlineExceeded("the server stopped reading"))
+            raise DeadlineExceeded("the server stopped reading") from error
 
     async def end_idle(self, command: InFlight) -> None:
         """DONE, and wait for the answer."""

@@ -21,6 +21,7 @@ LONG_S: Final = 3600.0  # the same for those that move much data
 IDLE_REPLY_S: Final = 20.0  # for the continuation after IDLE and the answer after DONE
 HIGH_WATER: Final = 1024 * 1024  # bytes of unread rows above which we stop reading
 LOW_WATER: Final = 256 * 1024
+BREATH: Final = 50  # rows that are handed out before the event loop may do something else; 5 ms of parsing
 
 
 class Wire:
@@ -61,7 +62,7 @@ class Wire:
     ) -> AsyncGenerator[Response, None]:
         """Run a command and yield the untagged responses it accepts; reads no more than the consumer can take."""
         rows: deque[Response] = deque()
-        waiting = 0
+        waiting = taken = 0
 
         def on_response(pieces: Response) -> bool:
             nonlocal waiting
@@ -85,6 +86,9 @@ class Wire:
                     continue
                 pieces = rows.popleft()
                 waiting -= _size(pieces)
+                taken += 1
+                if taken % BREATH == 0:
+                    await asyncio.sleep(0)
                 if waiting < LOW_WATER:
                     protocol.resume_reading()
                 yield pieces
