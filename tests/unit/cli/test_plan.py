@@ -77,7 +77,7 @@ def test_who_listens_everywhere_is_reached_on_loopback(host: str, reachable: str
 
 def test_the_banner_puts_brackets_around_ipv6(tmp_path: Path) -> None:
     config = load_config(["--api.host", "::", "--api.port", "3001"], {}, tmp_path)
-    assert "http://[::1]:3001/docs" in compose_banner(config, 1.0)
+    assert "http://[::1]:3001/docs" in compose_banner(config)
 
 
 def test_an_exit_status_is_said_in_words() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import os
 import socket
+import time
+from pathlib import Path
 
 from postbus.common.config import Config
 
@@ -57,11 +60,17 @@ def authorization(config: Config) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
 
 
-def compose_banner(config: Config, seconds: float) -> str:
+def age_of_process() -> float:
+    """Seconds since this process began, its loading of code included (proc(5), field 22)."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def compose_banner(config: Config) -> str:
     """The lines to print."""
     url = base_url(config)
     return (
-        f"Postbus is ready ({seconds:.1f} s after its start)\n"
+        f"Postbus is ready ({age_of_process():.1f} s after its start)\n"
         f"  API   {url}/v1\n"
         f"  docs  {url}/docs\n"
         f"  data  {config.data_dir.absolute()}\n"

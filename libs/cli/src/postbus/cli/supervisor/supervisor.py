@@ -49,7 +49,6 @@ class Supervisor:
     services: Sequence[Service]
     prepared: Mapping[str, Any]
     sandbox: bool = False
-    started: float = field(default_factory=time.monotonic)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _failure: str | None = None
     _keepers: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
@@ -104,7 +103,7 @@ class Supervisor:
             await self._start_services()
             if not await wait_for_api(self.config):
                 log.warning("the API answers, but not everything is well: /health says what")
-            print(compose_banner(self.config, time.monotonic() - self.started), end="", flush=True)
+            print(compose_banner(self.config), end="", flush=True)
             if sandbox:
                 await accounts.register(self.config, sandbox)
                 print(accounts.compose_hint(self.config, sandbox), end="", flush=True)
