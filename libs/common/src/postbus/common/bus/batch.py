@@ -25,7 +25,7 @@ async def publish_events(bus: Bus, events: Sequence[Envelope], trace: Mapping[st
     A batch with an event that is in the log already is refused as a whole: then each is published alone, where a
     duplicate counts as acknowledged.
     """
-    if len(events) == 1 or not await _publish_batch(bus, events, trace):
+    if len(events) < 2 or not await _publish_batch(bus, events, trace):
         for event in events:
             await bus.publish_event(event, trace)
 

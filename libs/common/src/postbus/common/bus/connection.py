@@ -28,6 +28,7 @@ vars(nats.aio.client)["parse_email"] = None
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_WAIT_S = 0.25
 PUBLISH_TIMEOUT_S = 5.0
+DRAIN_TIMEOUT_S = 2  # a subscription that nobody reads any more would hold up the end for as long
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 
@@ -104,6 +105,7 @@ async def connect_bus(address: BusAddress, *, service: str) -> Bus:
             max_reconnect_attempts=1,  # for ever would be for the first connect too, and it never an error
             allow_reconnect=False,
             pending_size=MAX_PENDING_BYTES,
+            drain_timeout=DRAIN_TIMEOUT_S,
             error_cb=_on_error,
             disconnected_cb=_on_disconnected,
             reconnected_cb=_on_reconnected,
