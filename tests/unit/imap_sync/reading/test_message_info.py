@@ -17,6 +17,7 @@ from postbus.imap_sync.envelope import decode_value
 from postbus.imap_sync.message_info import (
     MAX_INFO_BYTES,
     View,
+    changing_fields,
     compose_fields,
     compose_headers,
     compose_info,
@@ -257,3 +258,21 @@ def test_whatever_a_stranger_wrote_becomes_json(
 )
 def test_the_quick_way_to_decode_a_value_gives_what_the_slow_one_does(raw: bytes) -> None:
     assert decode_value(raw) == decode_words(raw)
+
+
+def test_all_that_labels_and_flags_decide_is_known_to_change() -> None:
+    all_mail = MailboxRecord(number=2, path="All", special_use="\\All")
+    before = row(labels=("\\Inbox",), flags=())
+    after = row(labels=("\\Trash",), flags=("\\Seen", "\\Flagged", "\\Answered", "\\Draft"))
+    for one, other in ((before, after), (after, before)):
+        changing = changing_fields(one, all_mail).keys() | changing_fields(other, all_mail).keys()
+        fixed = [
+            {
+                name: value
+                for name, value in compose_fields(fetched, all_mail, View.LISTING).items()
+                if name not in changing
+            }
+            for fetched in (one, other)
+        ]
+        assert fixed[0] == fixed[1]
+        assert changing_fields(one, all_mail).items() <= compose_fields(one, all_mail, View.LISTING).items()

@@ -95,7 +95,7 @@ def compose_fields(fetched: Fetched, mailbox: MailboxRecord, view: View) -> dict
     _add(fields, "emailId", fetched.email_id)
     _add(fields, "threadId", fetched.thread_id)
     _add(fields, "date", decode_date(envelope.date, fetched.internal_date))
-    fields.update(flag_fields(fetched))
+    fields.update(_flag_fields(fetched))
     fields["size"] = fetched.size or 0
     _add(fields, "subject", decode_line(envelope.subject, MAX_SUBJECT))
     _add_addresses(fields, envelope, all_of_them=view is not View.LISTING)
@@ -109,11 +109,11 @@ def compose_fields(fetched: Fetched, mailbox: MailboxRecord, view: View) -> dict
     return fields
 
 
-def flag_fields(fetched: Fetched) -> dict[str, Any]:
-    """All of a message that can change: flags and labels as they are, and four flags as `true`, never as `false`."""
-    flags, shown = _shown_flags(fetched.flags)
-    labels = {} if fetched.labels is None else {"labels": list(fetched.labels)}
-    return {"flags": list(flags), **labels, **dict.fromkeys(shown, True)}
+def changing_fields(fetched: Fetched, mailbox: MailboxRecord) -> dict[str, Any]:
+    """Those fields of a message that can change while it stays in its mailbox; all others never do."""
+    fields = _flag_fields(fetched)
+    _add(fields, "messageSpecialUse", _message_use(fetched, mailbox))
+    return fields
 
 
 def compose_text(message: MessageId, content: Content) -> dict[str, Any]:
@@ -166,6 +166,13 @@ def _add(fields: dict[str, Any], name: str, value: object) -> None:
     """Add what is there: neither None nor an empty list."""
     if value:
         fields[name] = value
+
+
+def _flag_fields(fetched: Fetched) -> dict[str, Any]:
+    """Flags and labels as they are; and four flags as `true`, never as `false`."""
+    flags, shown = _shown_flags(fetched.flags)
+    labels = {} if fetched.labels is None else {"labels": list(fetched.labels)}
+    return {"flags": list(flags), **labels, **dict.fromkeys(shown, True)}
 
 
 @lru_cache(maxsize=1024)

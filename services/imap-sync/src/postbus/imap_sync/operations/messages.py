@@ -12,7 +12,7 @@ import structlog
 
 from postbus.common.accounts import MailboxRecord
 from postbus.common.commands import ListMessages
-from postbus.imap_sync.message_info import View, bounded, compose_fields, flag_fields
+from postbus.imap_sync.message_info import View, bounded, changing_fields, compose_fields
 from postbus.imap_sync.operations.access import Session, find_mailbox
 from postbus.imap_sync.operations.answers import encode, max_answer
 from postbus.imap_sync.operations.known_rows import KnownRows, MailboxKey
@@ -33,7 +33,7 @@ async def list_messages(session: Session, payload: bytes, deadline_s: float) -> 
     mailbox = find_mailbox(session, command.path)
     page = Page(max(command.page, 0), min(max(command.page_size, 1), MAX_PAGE_SIZE))
     key = (session.account.token, session.account.generation, mailbox.number)
-    known = _known.of_mailbox(key)
+    known = _known.of_mailbox(key) if mailbox.uid_validity else {}  # without, nobody knows whose uids these are
     total, rows = await read_page(session, mailbox, page, known, deadline_s)
     entries = await _compose_entries(rows, mailbox, key, known)
     return _encode_page(entries, total, page, max_answer(session.bus))
@@ -57,7 +57,7 @@ async def _compose_entries(
 
 def _compose_entry(row: Fetched, mailbox: MailboxRecord, key: MailboxKey, known: Mapping[int, bytes]) -> bytes:
     """A message, or why it can't be shown: one bad row never fails the page."""
-    changing = flag_fields(row)
+    changing = changing_fields(row, mailbox)
     fixed = known.get(row.uid or 0)
     if fixed is None and row.envelope is None and row.structure is None:
         return _failed(row, "The server does not describe this message")
@@ -65,7 +65,7 @@ def _compose_entry(row: Fetched, mailbox: MailboxRecord, key: MailboxKey, known:
         if fixed is None:
             fields = compose_fields(row, mailbox, View.LISTING)
             fixed = encode({name: value for name, value in fields.items() if name not in changing})
-            if row.uid and row.envelope and row.structure:
+            if row.uid and row.envelope and row.structure and mailbox.uid_validity:
                 _known.add(key, row.uid, fixed)
     except Exception:
         log.exception("message not readable", path=mailbox.path, uid=row.uid)
