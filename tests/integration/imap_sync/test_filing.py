@@ -1,6 +1,7 @@
 """After delivery: the copy in Sent and the flag on the original, once, however often it is asked for (section 14)."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ from postbus.common import jobs
 from postbus.common.bus.connection import BusAddress, connect_bus
 from postbus.common.bus.queue import chunk_count
 from postbus.common.bus.streams import migrate_streams
-from postbus.common.commands import FileMessage, FileResult
+from postbus.common.commands import CountMailboxes, FileMessage, FileResult
 from postbus.common.errors import CommandRefused
 from postbus.common.ids import MessageId
 from postbus.common.jobs import Filing, ReferenceTask
@@ -143,4 +144,17 @@ async def test_a_full_mailbox_says_so(nats_server: NatsServer) -> None:
             with pytest.raises(CommandRefused) as error:
                 await file(opened, raw=MESSAGE + b"0123456789abcde\r\n" * 10_000)
     assert error.value.server_code == "OVERQUOTA"
+    await bus.close()
+
+
+async def test_a_server_without_extensions_is_counted_and_filed_into_all_the_same(nats_server: NatsServer) -> None:
+    bus = await connect_bus(BusAddress(nats_server.url), service="imap-sync")
+    dropped = "LIST-STATUS,LIST-EXTENDED,ESEARCH,UIDPLUS,LITERAL+,CONDSTORE,QRESYNC,ENABLE"
+    with MailServer(mta="none", drop_caps=dropped, strict=True) as plain:
+        async with open_session(plain, "plain@example.test", bus) as opened:
+            opened.boxes["Sent"] = opened.boxes["Sent"].model_copy(update={"special_use": "\\Sent"})
+            assert await file(opened) == await file(opened) == FileResult(path="Sent")
+            payload = CountMailboxes(account="a").model_dump_json().encode()
+            counters = json.loads(await OPERATIONS["mailboxes"](opened, payload, 10.0))
+    assert counters["Sent"] == {"messages": 1, "unseen": 0}
     await bus.close()
