@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from postbus.common.accounts import CustomHeader
-from postbus.webhooks.retries import RetrySchedule
 from tests.contract.deliveries import assert_deliveries_fit
 from tests.integration.webhooks.conftest import NEVER, Bench, repeats, uids
 from tests.servers import Answer, WebhookSink
@@ -94,10 +93,3 @@ async def test_what_was_logged_before_the_service_started_is_posted_once(bench: 
     await bench.publish("a", 3)
     bench.start(schedule=NEVER)
     assert uids(await bench.received(3)) == [1, 2, 3]
-
-
-async def test_the_schedule_grows_to_its_longest_gap_and_ends_at_the_deadline() -> None:
-    schedule = RetrySchedule()
-    assert [schedule.gap_s(failures, 0) for failures in (1, 2, 3, 11, 90)] == [5, 10, 20, 3600, 3600]
-    assert schedule.gap_s(1, 1) == pytest.approx(4)
-    assert schedule.next_try(0, 90, 72 * 3600 - 60, 0) == 72 * 3600

@@ -34,7 +34,8 @@ log = structlog.get_logger()
 MAX_LANE_EVENTS = 64  # queued in one lane; more wait in the log
 MAX_WINDOW = 512  # sequences between the floor and the reader
 MAX_HELD_BYTES = 2 * 1024 * 1024  # bodies queued in all lanes of a shard
-SAVE_GAP_S = 0.004
+SAVE_GAP_S = 0.01
+CONFIRM_S = 1.0  # so long positions of lanes are written without proof that the shard is still ours
 BUS_RETRY_S = 0.25
 FENCED_PAUSE_S = 6.0  # two lease times: if the shard is still ours then, it is ours to take back
 RELEASE_S = 1.5  # requests in flight may end; less than a lease, as placement waits for it
@@ -64,6 +65,8 @@ class Shard:
         self._parts = parts
         self._progress = Progress()
         self._kept = Kept(parts.bus, number)
+        self._written: Checkpoint | None = None
+        self._confirmed = 0.0  # when the checkpoint was written, which proved that the shard was ours
         self._held_bytes = 0
         self._moved: set[Lane] = set()
         self._dirty = asyncio.Event()
@@ -230,7 +233,7 @@ class Shard:
         self._progress = Progress(before.floor, before.ahead)
         self._held_bytes, self._moved = 0, set()
         self.lanes = {token: Lane(self, token, kept, before.floor) for token, kept in self._kept.lanes.items()}
-        await self._kept.put_checkpoint(self._checkpoint())
+        await self._put_checkpoint()
 
     async def _read(self) -> None:
         self._reader = reader = ShardReader(self._parts.bus, self.number, self._progress.floor)
@@ -275,7 +278,8 @@ class Shard:
 
     async def _save(self) -> None:
         moved, self._moved = self._moved, set()
-        await self._save_checkpoint()
+        if self._written != self._checkpoint() or time.monotonic() > self._confirmed + CONFIRM_S:
+            await self._save_checkpoint()
         for lane in moved:
             if (record := lane.record) is not None:
                 await self._put_record(lane.token, record)
@@ -286,7 +290,12 @@ class Shard:
     async def _save_checkpoint(self) -> None:
         """Write the checkpoint; Fenced when the shard is not ours any more."""
         async with self._saving:
-            await _patiently(lambda: self._kept.put_checkpoint(self._checkpoint()))
+            await _patiently(self._put_checkpoint)
+
+    async def _put_checkpoint(self) -> None:
+        checkpoint = self._checkpoint()
+        await self._kept.put_checkpoint(checkpoint)
+        self._written, self._confirmed = checkpoint, time.monotonic()
 
     async def _save_last(self) -> None:
         """Keep what is known at the end; whoever comes next repeats what could not be kept."""
