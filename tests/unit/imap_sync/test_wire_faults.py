@@ -4,17 +4,49 @@ import asyncio
 import importlib.metadata
 import inspect
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from aioimaplib import aioimaplib
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from postbus.common.errors import CommandRefused, ConnectionLost, DeadlineExceeded, PostbusError, ProtocolError
+from postbus.imap_sync import wire
+from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.protocol.values import Fetched, UidRange
 from postbus.imap_sync.wire import connect, sending
 from tests.unit.imap_sync.scripted_imap import Peer, scripted, session
 
 pytestmark = pytest.mark.anyio
 
+SCRAPS = [
+    *(
+        b"TAG OK done\r\n",
+        b"TAG NO [X (] no\r\n",
+        b"* 3 EXISTS\r\n",
+        b"* 1 EXPUNGE\r\n",
+        b"* VANISHED 1:4294967295\r\n",
+    ),
+    *(
+        b"* SEARCH 1 2\r\n",
+        b"* ESEARCH (TAG x) UID ALL 1\r\n",
+        b"+ go\r\n",
+        b"* BYE\r\n",
+        b"* 1 FETCH (UID 1 FLAGS (a))\r\n",
+    ),
+    *(
+        b"* 1 FETCH (((\r\n",
+        b"* LIST () {2}\r\n",
+        b"* STATUS x (MESSAGES 1)\r\n",
+        b"\0",
+        b"\r\n",
+        b"* OK [UIDNEXT 4] x\r\n",
+    ),
+    *(b"garbage", b'"', b"* LIST () NIL x\r\n", b"* CAPABILITY IDLE\r\n", b"TAG BYE\r\n", b"* 99999999999 EXISTS\r\n"),
+]
 EVERYTHING = [UidRange(1, 10_000)]
 AT_ONCE_S = 1.0
 
@@ -313,12 +345,12 @@ async def test_a_timeout_is_a_deadline_and_closes_the_connection() -> None:
         await peer.gone()
 
     async with scripted(play) as port:
-        wire = await connect("127.0.0.1", port, on_untagged=lambda pieces: None)
+        connected = await connect("127.0.0.1", port, on_untagged=lambda pieces: None)
         with pytest.raises(DeadlineExceeded):
-            await wire.run("NOOP", timeout_s=0.05)
-        assert wire.closed
+            await connected.run("NOOP", timeout_s=0.05)
+        assert connected.closed
         with pytest.raises(ConnectionLost):
-            await wire.run("NOOP")
+            await connected.run("NOOP")
 
 
 async def test_a_slow_reader_makes_the_server_wait() -> None:
@@ -400,3 +432,52 @@ async def test_a_fetch_of_gone_messages_is_a_success_with_a_gap() -> None:
 
     async with session(play) as connection:
         assert len([row async for row in connection.fetch(EVERYTHING, ("UID", "RFC822.SIZE"))]) == 1
+
+
+async def test_a_server_that_has_answered_and_reads_no_more_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = asyncio.Event()
+
+    async def play(peer: Peer) -> None:
+        await peer.answer(b"APPEND", status=b"NO [OVERQUOTA] full")
+        await over.wait()
+
+    monkeypatch.setattr(sending, "ROOM_S", 0.1)
+    async with session(play, b"LITERAL+") as connection:
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(connection.append("Sent", b"x" * 30_000_000), 5)
+        over.set()
+
+
+ATTEMPTS: list[Callable[[ImapConnection], Awaitable[object]]] = [
+    lambda connection: connection.select("INBOX"),
+    lambda connection: connection.search(["ALL"]),
+    lambda connection: connection.fetch_flags_compact(EVERYTHING),
+    lambda connection: connection.status("INBOX"),
+    lambda connection: connection.list_mailboxes(with_status=True),
+    lambda connection: connection.idle(max_s=1),
+    lambda connection: connection.append("x", b"hello"),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(ATTEMPTS), st.lists(st.sampled_from(SCRAPS), max_size=12))
+def test_whatever_a_server_says_ends_in_an_answer_or_one_of_our_errors(
+    attempt: Callable[[ImapConnection], Awaitable[object]], scraps: list[bytes]
+) -> None:
+    async def play(peer: Peer) -> None:
+        tag = (await peer.line()).partition(b" ")[0]
+        peer.writer.write(b"".join(scrap.replace(b"TAG", tag) for scrap in scraps))
+        peer.close()
+
+    async def use() -> None:
+        async with session(play, b"IDLE ESEARCH") as connection:
+            with suppress(PostbusError):
+                await asyncio.wait_for(attempt(connection), 5)
+
+    asyncio.run(use())
+
+
+def test_only_the_wire_knows_aioimaplib() -> None:
+    package = Path(wire.__file__).parents[1]
+    knowing = {path.parent.name for path in package.rglob("*.py") if "from aioimaplib" in path.read_text("utf-8")}
+    assert knowing == {"wire"}
