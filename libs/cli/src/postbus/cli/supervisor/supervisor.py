@@ -34,7 +34,7 @@ KILL_S = 5.0
 BOOT_END_S = 2.0
 
 MAIL_CALL = "postbus.cli.sandbox.server:run"  # by name: it is loaded in its own process only
-LOADED = ("postbus.common.service", "postbus.cli.supervisor.prepare")
+FIRST_LOADED = ("postbus.common.service", "postbus.cli.supervisor.prepare")
 
 Launcher = Callable[[], Launch]
 Ready = Callable[[], Awaitable[None]]
@@ -114,7 +114,7 @@ class Supervisor:
             self._fail(f"start failed: {error}")
 
     async def _start_servers(self) -> None:
-        """NATS and Valkey, each unless somebody named one outside, while the zygote loads the code of the services."""
+        """NATS and Valkey, each unless somebody named one outside, while the zygote loads what all have in common."""
         data = DataDir(self.config.data_dir)
         async with asyncio.TaskGroup() as group:
             if self.config.redis is None:
@@ -124,7 +124,7 @@ class Supervisor:
                 self._nats = EmbeddedNats(data, draw_users())
                 group.create_task(self._keep(plan.NATS, self._launch_nats, self._nats.wait_until_ready))
             await asyncio.sleep(0)
-            self.children.preload([*LOADED, *(service.module for service in self.services)])
+            self.children.preload(list(FIRST_LOADED))
 
     def _launch_valkey(self) -> Program:
         assert self._valkey is not None
@@ -135,8 +135,10 @@ class Supervisor:
         return Program(self._nats.command(), str(self._nats.log))
 
     async def _prepare(self) -> None:
+        """Streams and settings, in a child of their own, while the zygote loads the code of the services."""
         settings = dict(self.prepared)
         running = await self.children.start("prepare", Call(work.PREPARE, {"settings": settings, **self._ways(ADMIN)}))
+        self.children.preload([service.module for service in self.services])
         if status := await asyncio.shield(running.ended):
             raise Unavailable(f"streams and settings could not be prepared ({describe_status(status)})")
 
