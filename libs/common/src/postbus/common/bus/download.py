@@ -8,7 +8,7 @@ Each data frame costs one credit; the reader gives one back as it consumes a fra
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -49,7 +49,10 @@ class Download:
         """The bytes in order. ConnectionLost when the writer goes quiet; what the writer raised, if it did."""
         expected = 1
         while True:
-            frame = await _next_frame(self._frames, self._idle_s)
+            try:
+                frame = await _next_frame(self._frames, self._idle_s)
+            except DeadlineExceeded as error:
+                raise ConnectionLost("the writer of a download went quiet") from error
             rpc.raise_error_reply(frame)
             headers = frame.headers or {}
             if int(headers.get(SEQUENCE_HEADER, "0")) != expected:
@@ -98,13 +101,14 @@ async def send_download(bus: Bus, request: Msg, head: BaseModel, body: AsyncIter
         opening = {FRAME_HEADER: "head", CREDIT_HEADER: credit_subject}
         await rpc.bus_respond(request, head.model_dump_json().encode(), opening)
         sequence = 0
-        async for piece in body:
-            for start in range(0, len(piece), MAX_FRAME_BYTES):
-                if not await window.take():
-                    return
-                sequence += 1
-                frame = {FRAME_HEADER: "data", SEQUENCE_HEADER: str(sequence)}
-                await rpc.bus_respond(request, piece[start : start + MAX_FRAME_BYTES], frame)
+        async with _closing(body):
+            async for piece in body:
+                for start in range(0, len(piece), MAX_FRAME_BYTES):
+                    if not await window.take():
+                        return
+                    sequence += 1
+                    frame = {FRAME_HEADER: "data", SEQUENCE_HEADER: str(sequence)}
+                    await rpc.bus_respond(request, piece[start : start + MAX_FRAME_BYTES], frame)
         await rpc.bus_respond(request, b"", {FRAME_HEADER: "end", SEQUENCE_HEADER: str(sequence + 1)})
     finally:
         await _unsubscribe(subscription)
@@ -152,9 +156,9 @@ async def _ask(
             if (frame.headers or {}).get("Status") == "503":
                 raise rpc.NotOwner("nobody listens")
             rpc.raise_error_reply(frame)
-        except rpc.NotOwner:
+        except rpc.NotOwner as error:
             if loop.time() > min(until, patience):
-                raise
+                raise rpc.no_worker() from error
             await asyncio.sleep(rpc.RETRY_STEPS_S[min(attempt, len(rpc.RETRY_STEPS_S) - 1)])
             continue
         return frame
@@ -183,6 +187,16 @@ async def _keepalive(bus: Bus, credit: str) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
+
+
+@asynccontextmanager
+async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[None]:
+    """Let go of what a body holds (a connection, a file) as soon as nobody reads it, whatever ended that."""
+    try:
+        yield
+    finally:
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

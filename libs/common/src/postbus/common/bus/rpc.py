@@ -31,6 +31,8 @@ RETRY_STEPS_S = (0.05, 0.1, 0.2, 0.4)
 DEFAULT_DEADLINE_S = 10.0
 MAX_DEADLINE_S = 7200.0
 
+_MORE = frozenset({"fields", "status", "server_code"})  # what BadInput and CommandRefused know beyond the others
+
 Handler = Callable[[bytes], Awaitable[bytes]]
 Guarded = Callable[[Msg, float], Awaitable[None]]
 
@@ -58,7 +60,7 @@ async def call(bus: Bus, subject: str, request: BaseModel, *, deadline_s: float)
         except NotOwner as error:
             waited = time.monotonic() - started
             if waited > TAKEOVER_S:
-                raise Unavailable("No worker is ready for this account", code="WorkerNotAvailable") from error
+                raise no_worker() from error
             await asyncio.sleep(min(RETRY_STEPS_S[min(attempt, len(RETRY_STEPS_S) - 1)], max(left, 0)))
     raise AssertionError("unreachable")
 
@@ -88,9 +90,15 @@ async def serve_messages(bus: Bus, subject: str, answer: Guarded, *, queue: str 
     return await bus.nc.subscribe(subject, queue=queue, cb=on_message)
 
 
+def no_worker() -> Unavailable:
+    """The error for an account that nobody owns for longer than a takeover lasts."""
+    return Unavailable("No worker is ready for this account", code="WorkerNotAvailable")
+
+
 def error_reply(error: PostbusError) -> tuple[bytes, dict[str, str]]:
     """An error as payload and headers of a reply: as the nearest class of the common tree."""
     body: dict[str, Any] = {"message": error.message, "code": error.code, "details": error.details}
+    body["more"] = {name: value for name, value in vars(error).items() if name in _MORE}
     known = next(kind.__name__ for kind in type(error).__mro__ if kind is NotOwner or hasattr(errors, kind.__name__))
     return json.dumps(body, default=str).encode(), {ERROR_HEADER: known}
 
@@ -107,6 +115,8 @@ def raise_error_reply(message: Msg) -> None:
     error = PostbusError.__new__(kind)
     Exception.__init__(error, body["message"])
     error.message, error.code, error.details = body["message"], body["code"], body["details"]
+    for field in _MORE & body.get("more", {}).keys():
+        setattr(error, field, body["more"][field])
     raise error
 
 
