@@ -18,6 +18,7 @@ from postbus.common.events import AccountAdded, AccountInfo, seal_event
 from postbus.common.service import Parts, open_parts
 from postbus.common.store import keys
 from postbus.common.store.accounts import new_generation
+from postbus.common.store.client import as_text
 from tests.servers import AuthServer, CredentialAnswer, NatsServer
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +46,7 @@ async def test_a_password_is_fetched_and_kept_sealed_for_a_short_while(parts: Pa
     account = await _account(parts)
     assert await load_credentials(parts, account, "imap") == Credentials("user", "sesame")
     key = keys.credentials(account.token, "imap")
-    assert b"sesame" not in await parts.redis.get(key)
+    assert "sesame" not in as_text(await parts.redis.get(key))
     assert 0 < await parts.redis.ttl(key) <= CREDENTIALS_LIFE_S
     [question] = auth_server.asked(NAME)
     assert (question.proto, question.authorization) == ("imap", "Basic bWU6cHc=")

@@ -29,9 +29,7 @@ def test_link_local_and_metadata_addresses_are_refused_however_they_are_written(
     assert is_refused(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd00::1", "8.8.8.8", "2001:db8::1"]
-)
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd00::1", "8.8.8.8", "2001::1"])
 def test_all_others_are_allowed_private_ones_included(address: str) -> None:
     assert not is_refused(address)
 

@@ -40,6 +40,7 @@ BUS_RETRY_S = 0.25
 FENCED_PAUSE_S = 6.0  # two lease times: if the shard is still ours then, it is ours to take back
 RELEASE_S = 1.5  # requests in flight may end; less than a lease, as placement waits for it
 RESTART_SPREAD_S = 0.5
+END_RETRY_S = 0.25
 
 T = TypeVar("T")
 
@@ -200,13 +201,14 @@ class Shard:
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         reading, saving = group.create_task(self._read()), group.create_task(self._save_changes())
-        for lane in list(self.lanes.values()):
-            lane.start(RESTART_SPREAD_S)
-        await self._stopped.wait()
-        reading.cancel()
-        await self.drain(RELEASE_S)
-        for task in (saving, *self._working):
-            task.cancel()
+        try:
+            for lane in list(self.lanes.values()):
+                lane.start(RESTART_SPREAD_S)
+            await self._stopped.wait()
+            await _end(reading)
+            await self.drain(RELEASE_S)
+        finally:
+            await _end(reading, saving, *self._working)
 
     async def _take_over(self) -> bool:
         """Read what is kept and sign it; False when we are to stop meanwhile."""
@@ -315,6 +317,15 @@ class Shard:
     def _checkpoint(self) -> Checkpoint:
         owner = f"{self._parts.worker}|{self._epoch}"
         return Checkpoint(owner=owner, epoch=self._epoch, floor=self._progress.floor, ahead=self._progress.ahead)
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel until it works: Python 3.11's `wait_for`, which the bus client uses, may swallow a cancellation."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=END_RETRY_S)
 
 
 async def _patiently(action: Callable[[], Awaitable[T]]) -> T:

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 PLACEMENT = "webhooks"
 WATCH_S = 0.5
 DRAIN_S = 10.0
-SETTINGS_SPREAD_S = 3.0
+SETTINGS_SPREAD_S = 2.0
 
 
 class Worker:
