@@ -98,6 +98,7 @@ class Placement:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     owned: dict[int, int] = field(default_factory=dict)
     _stopping: bool = field(default=False)
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # one step at a time, and the last one is `stop`
     _plan_of: tuple[str, ...] = field(default=())
     _plan: dict[int, str] = field(default_factory=dict)
 
@@ -107,8 +108,9 @@ class Placement:
             started = time.monotonic()
             wait = BEAT_S
             try:
-                if await self._step():
-                    wait = CLAIM_RETRY_S
+                async with self._busy:
+                    if not self._stopping and await self._step():
+                        wait = CLAIM_RETRY_S
             except Unavailable as error:
                 log.warning("placement can't reach the store", error=error.message)
             await self._sleep(max(0.0, wait - (time.monotonic() - started)))
@@ -117,6 +119,11 @@ class Placement:
         """Give everything up in order: close, release, say so. The next owner starts at once."""
         self._stopping = True
         self.changed.set()
+        async with self._busy:
+            await self._sign_off()
+        await self.announce()
+
+    async def _sign_off(self) -> None:
         await self._give_up(list(self.owned))
         members, _ = keys.placement(self.name)
         try:
@@ -124,7 +131,6 @@ class Placement:
                 await self.redis.zrem(members, self.worker)
         except Unavailable as error:
             log.warning("placement could not sign off", error=error.message)
-        await self.announce()
 
     async def _step(self) -> bool:
         """One beat; True when there is something we should own and do not yet."""
@@ -142,9 +148,17 @@ class Placement:
             epochs = await _CLAIM.run(self.redis, keys.placement(self.name), [self.worker, *wanted])
             for partition, epoch in zip(wanted, epochs, strict=True):
                 if epoch >= 0:
-                    self.owned[partition] = int(epoch)
-                    await self.on_claim(partition, int(epoch))
+                    await self._take(partition, int(epoch))
         return bool(mine - self.owned.keys())
+
+    async def _take(self, partition: int, epoch: int) -> None:
+        """Start with a partition; one that could not be started is not owned, and is tried again in the next step."""
+        self.owned[partition] = epoch
+        try:
+            await self.on_claim(partition, epoch)
+        except Unavailable:
+            del self.owned[partition]
+            raise
 
     async def _drop_lost(self) -> None:
         """Close what somebody else has claimed while we were away."""
