@@ -78,7 +78,11 @@ class AccountStore:
     async def update(self, current: Account, record: AccountRecord, sealed: Mapping[str, str | None]) -> bool:
         """Replace the record and the given secrets (None removes one); False when somebody else wrote meanwhile."""
         await _INDEX.run(self._redis, _index_keys(current.token), [record.account])
-        return await self._write(current.token, current.revision, {"record": _dump(record), **_secrets(sealed)}, [])
+        fields = {"record": _dump(record), **_secrets(sealed)}
+        written = await self._write(current.token, current.revision, fields, [])
+        if not written:
+            await self._index_as_it_is(current.token, record.account)
+        return written
 
     async def delete(self, account: Account) -> None:
         """Remove the account and all that is stored under it; records of submissions end by their life time."""
@@ -89,7 +93,7 @@ class AccountStore:
             listed = [keys.mailboxes(token), keys.numbers(token), keys.outbox(token)]
             fetched = [keys.credentials(token, proto) for proto in ("imap", "smtp")]
             await self._redis.delete(keys.account(token), *listed, *fetched, *indexes)
-        await _UNINDEX.run(self._redis, _index_keys(token), [account.record.account])
+        await self._index_as_it_is(token, account.record.account)
 
     async def ids(self) -> list[str]:
         """All account ids, in order."""
@@ -147,6 +151,12 @@ class AccountStore:
         async with store_errors():
             if await self._redis.hexists(keys.account(token), "record"):
                 await self._redis.hset(keys.account(token), "smtpStatus", status.model_dump_json(by_alias=True))
+
+    async def _index_as_it_is(self, token: str, account: str) -> None:
+        """Index an account that is there, forget one that is not: deleting and creating may have crossed."""
+        async with store_errors():
+            there = await self._redis.hexists(keys.account(token), "record")
+        await (_INDEX if there else _UNINDEX).run(self._redis, _index_keys(token), [account])
 
     async def _write(self, token: str, revision: int, fields: Mapping[str, str], events: Iterable[Envelope]) -> bool:
         flat = [part for pair in fields.items() for part in pair]
