@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 import pytest
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
+from postbus.common.bus.connection import BusAddress, connect_bus
 from tests.e2e.running import RunningPostbus
 from tests.mailserver import MailServer
 from tests.servers import NatsServer, WebhookSink
@@ -146,8 +146,8 @@ def _settled(sink: WebhookSink) -> set[str]:
 async def _events_in_log(store: Path) -> list[tuple[str, dict[str, Any]]]:
     """Event id and body of everything in EVENTS, read by a NATS server of our own from what is on disk."""
     with NatsServer(store=store) as server:
-        client = await nats.connect(server.url)
-        js = client.jetstream()
+        bus = await connect_bus(BusAddress(server.url), service="test")
+        js = bus.js
         count = (await js.stream_info("EVENTS")).state.messages
         reader = await js.pull_subscribe(
             "ee.events.>", stream="EVENTS", config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
@@ -157,7 +157,7 @@ async def _events_in_log(store: Path) -> list[tuple[str, dict[str, Any]]]:
             events += [
                 ((m.headers or {})["Ee-Event-Id"], json.loads(m.data)) for m in await reader.fetch(500, timeout=5)
             ]
-        await client.close()
+        await bus.close()
     return events
 
 

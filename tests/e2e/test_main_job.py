@@ -59,12 +59,13 @@ async def test_old_mail_is_listed_and_never_announced(
 async def test_a_new_message_is_announced_fetched_answered_and_its_answer_threads(
     postbus: RunningPostbus, mail: MailServer, hooks: WebhookSink
 ) -> None:
-    address, api = "e2e desk+äß@example.test", postbus.client
+    api = postbus.client
     account, path = "e2e desk/ä*ß", "/v1/account/e2e%20desk%2F%C3%A4*%C3%9F"
     address = "e2e-desk@example.test"
     await asyncio.to_thread(postbus.add_account, account, address, mail)
     await asyncio.to_thread(_wait_connected, postbus, path)
-    mail.deliver(address, raw=_question(address))
+    question = _question(address)
+    mail.deliver(address, raw=question)
     new = (await _new_message(hooks, account))["data"]
     assert new["subject"] == "A questiön"
     assert new["from"] == {"name": "Cüstomer", "address": "customer@example.test"}
@@ -79,7 +80,7 @@ async def test_a_new_message_is_announced_fetched_answered_and_its_answer_thread
     download = api.get(f"{path}/attachment/{attachment['id']}")
     assert download.content == ATTACHMENT
     assert "filename*=UTF-8''d%C3%A4tei.bin" in download.headers["content-disposition"]
-    assert api.get(f"{path}/message/{new['id']}/source").content == _question(address)
+    assert api.get(f"{path}/message/{new['id']}/source").content.endswith(question)
 
     answer = api.post(
         f"{path}/submit",
@@ -125,7 +126,7 @@ def _assert_threaded(mail: MailServer, message_id: str) -> None:
     reply = email.message_from_bytes(raw, policy=email.policy.default)
     assert reply["Subject"] == "Re: A questiön"
     assert reply["In-Reply-To"] == "<question@example.test>"
-    assert reply["References"].split() == ["<question@example.test>", "<earlier@example.test>"]
+    assert reply["References"].split() == ["<earlier@example.test>", "<question@example.test>"]
     assert reply["To"].addresses[0].display_name == "Customer, the"
     [attached] = reply.iter_attachments()
     assert (attached.get_filename(), attached.get_content()) == ("a.txt", "attached")

@@ -19,7 +19,7 @@ from postbus.common.times import now
 from postbus.sender.outcome import Outcome
 
 KEPT_S: Final = 7 * 86_400  # longer than the deadline of a submission
-GONE_AFTER_S: Final = 45.0  # of silence; below the time after which the bus hands the job to somebody else
+GONE_AFTER_S: Final = 15.0  # of silence; below the time after which the bus hands the job to somebody else
 
 # KEYS: submission. ARGV: attempt, owner, now (ms), gone after (ms), kept (s)
 _BEGIN = Script("""

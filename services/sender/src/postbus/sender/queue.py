@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 FETCH_S: Final = 5.0
 MAX_BATCH: Final = 64
-KEEP_ALIVE_S: Final = 15.0
+KEEP_ALIVE_S: Final = 5.0
 AGAIN_S: Final = 5.0  # after a part of ours was away
 UNEXPECTED_AGAIN_S: Final = 60.0
 MAX_DELIVERIES: Final = 20  # of a job that ends in an exception nobody expected

@@ -31,7 +31,7 @@ DAY_S = 86_400.0
 GIB = 1024**3
 DUPLICATE_WINDOW_S = 600.0
 MIN_API_LEVEL = 4  # nats-server 2.14: atomic batches and server-side schedules
-SEND_ACK_WAIT_S = 60.0
+SEND_ACK_WAIT_S = 20.0  # of silence; who works on a job speaks up every 5 s
 MAX_SENDS_PENDING = 2_000
 
 _LIMITS: dict[str, Any] = {
