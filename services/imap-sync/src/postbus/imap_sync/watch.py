@@ -24,7 +24,7 @@ from postbus.imap_sync.listed import ListingPlan, is_gmail, plan_listing, watche
 from postbus.imap_sync.mailbox_sync import MailboxSync
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.plan import compare_gap_s, needs_pass
-from postbus.imap_sync.protocol.values import MailboxStatus
+from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 from postbus.imap_sync.state.commit import Commit, MailboxChange
 from postbus.imap_sync.state.live import LiveAccount
 from postbus.imap_sync.tuning import Clocks, Tuning
@@ -145,9 +145,8 @@ class Watcher:
         await self._audit()
 
     async def _poll(self) -> None:
-        """Look at all mailboxes by their status: in one command where the server has LIST-STATUS."""
-        whole = self._connection.has("LIST-STATUS") or self._now() >= self._clocks.list_at
-        changed = await (self._list() if whole else self._poll_statuses())
+        """List, and look at all mailboxes by their status: in one command where the server has LIST-STATUS."""
+        changed = await self._list()
         quiet = min(self._poll_s * 2, max(self._tuning.longest_poll_s, self._tuning.poll_s))
         self._poll_s = self._tuning.poll_s if changed else quiet
         self._set_poll()
@@ -180,9 +179,7 @@ class Watcher:
             raise ProtocolError("the server lists no mailboxes", code="EmptyListing")
         known = {record.path: record for record in self._live.mailboxes()}
         plan = plan_listing(known, listed, self._live.account.record)
-        absent = [path for path in (row.path for row in (*plan.new, *known.values())) if path not in plan.statuses]
-        gone = {row.path for row in plan.gone}
-        plan.statuses |= await self._connection.statuses([path for path in absent if path not in gone])
+        plan.statuses |= await self._connection.statuses(self._without_status(plan, listed))
         if plan.new and not self._listed_at:
             self._lost = await self._live.lost_paths()
         since = self._since()
@@ -194,6 +191,12 @@ class Watcher:
         self._listed_at = listed_at
         self._clocks.list_at = self._now() + self._resync_s()
         return bool(plan.new or plan.gone) or changed
+
+    def _without_status(self, plan: ListingPlan, listed: Sequence[ListedMailbox]) -> list[str]:
+        """Mailboxes to ask STATUS of; never the selected one (RFC 9051, 6.3.11): the next pass looks at that anyway."""
+        selected = self._connection.selected.path if self._connection.selected else None
+        paths = (mailbox.path for mailbox in listed if mailbox.selectable)
+        return [path for path in paths if path not in plan.statuses and path != selected]
 
     def _since(self) -> datetime | None:
         """Mail of a mailbox not seen before is new when it came after we last looked at which mailboxes there are."""
@@ -303,7 +306,3 @@ class Watcher:
         row = record.model_copy(update={**facts, "number": number, "uid_validity": status.uid_validity})
         if row != record and not record.synced:
             await self._live.defer(Commit([MailboxChange(row.path, row, numbered=numbered)]))
-
-    async def _poll_statuses(self) -> bool:
-        rows: Sequence[MailboxRecord] = self._watched()[1:]
-        return await self._look_at_all(await self._connection.statuses([row.path for row in rows]), self._since())
