@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -16,6 +16,7 @@ from postbus.common.accounts import MailboxRecord
 from postbus.common.errors import CommandRefused
 from postbus.common.events import MAX_EVENT_BYTES, MessageInfo, TextInfo
 from postbus.common.service_settings import ServiceSettings
+from postbus.common.times import now
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.message_info import compose_info, info_items
 from postbus.imap_sync.protocol.ranges import to_ranges
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 BATCH = 250  # messages in one FETCH and one commit
 MAX_TEXTS_SIZE = 4 * 1024 * 1024  # bytes of texts that are in memory at once
 MAX_STRIKES = 3
+FRESH = timedelta(days=1)
+
+_OWN_MAIL = frozenset({"\\Sent", "\\Drafts"})  # special uses of mailboxes where nothing is received
 
 
 @dataclass(slots=True)
@@ -89,7 +93,9 @@ class NewMail:
         batch = Batch(missing=[uid for uid in uids if uid not in rows])
         batch.flags = {uid: row.flags or () for uid, row in rows.items()}
         told = [row for row in rows.values() if not is_older(row, since)]
-        batch.infos = {row.uid: compose_info(row, record, headers=headers) for row in told if row.uid}
+        for row in told:
+            info = compose_info(row, record, headers=headers)
+            batch.infos[info.uid] = info.model_copy(update={"seems_like_new": seems_new(row, record, now())})
         if settings.effective_notify_text and settings.effective_notify_text_size:
             await self._add_texts(connection, record, told, batch, settings.effective_notify_text_size)
         return batch
@@ -128,6 +134,13 @@ def is_older(row: Fetched, since: datetime | None) -> bool:
     if since is None or row.internal_date is None:
         return False
     return row.internal_date < since.replace(microsecond=0)
+
+
+def seems_new(row: Fetched, record: MailboxRecord, at: datetime) -> bool:
+    """Whether it was sent just now, as far as can be told: what is moved keeps its INTERNALDATE (RFC 9051, 6.4.7)."""
+    if record.special_use in _OWN_MAIL or "\\draft" in map(str.lower, row.flags or ()):
+        return False
+    return row.internal_date is None or row.internal_date > at - FRESH
 
 
 async def _texts(
