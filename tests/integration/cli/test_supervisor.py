@@ -103,6 +103,7 @@ def test_embedded_servers_that_were_killed_come_back_where_they_were(shared: Ins
 
 def test_sigterm_drains_in_order_and_exits_0() -> None:
     with Instance() as instance:
+        eventually(lambda: instance.said().count('"service ready"') == 4, "all services")
         before = processes_of(instance.pid)
         os.kill(instance.pid, signal.SIGTERM)
         assert instance.terminate() == 0, "a second signal changes nothing"
