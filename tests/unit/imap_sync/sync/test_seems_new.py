@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from postbus.common.accounts import MailboxRecord
 from postbus.imap_sync.new_mail import seems_new
 from postbus.imap_sync.protocol.values import Fetched
