@@ -1,10 +1,11 @@
 """One owned shard of the event log: read in order, hand to lanes, keep the position.
 
-Where the position is kept was measured: a durable consumer with ack-all repeats, after a crash, all that quick lanes
-have delivered beyond the slowest one, and acknowledging each event by itself loses the order with redeliveries. So it
-is a key in the bucket LANES that holds the floor and the few sequences above it (`progress`). Writing costs one fsync
-of the bus (0.3 ms here), is done a few milliseconds behind the deliveries and for all of them at once, and is refused
-when another worker has written since (`kept`): a shard has one owner even where two believe they are it.
+Where the position is kept: a durable consumer with ack-all would repeat, after a crash, all that quick lanes have
+delivered beyond the slowest one, and acknowledging each event by itself loses the order with redeliveries. So it is a
+key in the bucket LANES that holds the floor and the few sequences above it (`progress`). Writing it takes 0.5 ms
+(p50, 0.9 ms p99, measured with fsync), is done a few milliseconds behind the deliveries and for all of them at once,
+and is refused when another worker has written since (`kept`): a shard has one owner even where two believe they are
+it. What was answered within those milliseconds is repeated after a kill, with the same event id.
 """
 
 from __future__ import annotations
