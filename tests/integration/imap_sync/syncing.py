@@ -44,7 +44,7 @@ class Running:
 
 @dataclass
 class System:
-    """What tests work with. `events` are those of the log, in order, with their ids."""
+    """What tests work with. `events` are those of the log, in order, with their ids: what is kept, not what is sent."""
 
     parts: Parts
     mail: MailServer
@@ -122,14 +122,6 @@ class System:
         self.events.append(parse_event(message.data))
         self.ids.append((message.headers or {})["Ee-Event-Id"])
 
-    async def log_ids(self) -> list[str]:
-        """The event ids in the log itself, whatever a subscription heard."""
-        subscription = await self.parts.bus.js.subscribe("ee.events.>", ordered_consumer=True)
-        total = (await self.parts.bus.js.stream_info("EVENTS")).state.messages
-        found = [((await subscription.next_msg(timeout=5)).headers or {})["Ee-Event-Id"] for _ in range(total)]
-        await subscription.unsubscribe()
-        return found
-
 
 @asynccontextmanager
 async def open_system(nats_url: str, redis_url: str, mail: MailServer, tuning: Tuning = QUICK) -> AsyncIterator[System]:
@@ -138,7 +130,7 @@ async def open_system(nats_url: str, redis_url: str, mail: MailServer, tuning: T
         parts = await open_parts(stack, "imap-sync", config)
         await migrate_streams(parts.bus)
         system = System(parts, mail, config, tuning)
-        await parts.bus.nc.subscribe("ee.events.>", cb=system.on_event)
+        await parts.bus.js.subscribe("ee.events.>", ordered_consumer=True, cb=system.on_event)
         try:
             yield system
         finally:
