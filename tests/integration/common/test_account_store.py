@@ -44,6 +44,7 @@ async def test_an_account_of_any_name_is_kept_with_its_secrets_and_first_event(
     assert found.sealed == {"imap.pass": f"v1:k:{account[:5]}"}
     assert (found.state, found.revision) == (AccountState.INIT, 0)
     (entry,) = await redis.lrange(keys.outbox(found.token), 0, -1)
+    assert isinstance(entry, bytes)
     event = unpack_event(entry)
     assert (event.account, event.event_id) == (account, ids.event_id(found.generation, "accountAdded"))
     assert await store.partition(ids.partition_of(found.token)) == {found.token}
