@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -64,7 +64,7 @@ async def test_a_submission_and_an_arrival_are_each_one_trace_up_to_the_webhook(
             assert all("traceparent" in request.headers for request in sink.requests)
 
 
-def _submit(postbus: RunningPostbus, body: dict[str, object]) -> int:
+def _submit(postbus: RunningPostbus, body: Mapping[str, object]) -> int:
     return postbus.client.post("/v1/account/traced/submit", json=body).status_code
 
 

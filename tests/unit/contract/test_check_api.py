@@ -25,11 +25,13 @@ def _findings(change: Callable[[Paths], object]) -> list[Finding]:
 
 
 def _body(paths: Paths, path: str, method: str = "post") -> dict[str, Any]:
-    return paths[path][method]["requestBody"]["content"]["application/json"]["schema"]
+    schema: dict[str, Any] = paths[path][method]["requestBody"]["content"]["application/json"]["schema"]
+    return schema
 
 
 def _answer(paths: Paths, path: str, method: str, status: str = "200") -> dict[str, Any]:
-    return paths[path][method]["responses"][status]["content"]["application/json"]["schema"]
+    schema: dict[str, Any] = paths[path][method]["responses"][status]["content"]["application/json"]["schema"]
+    return schema
 
 
 def _param(paths: Paths, path: str, method: str, name: str) -> dict[str, Any]:

@@ -98,6 +98,7 @@ class Placement:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     owned: dict[int, int] = field(default_factory=dict)
     _stopping: bool = field(default=False)
+    _acting: asyncio.Lock = field(default_factory=asyncio.Lock)  # no claim is under way while we give up
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # one step at a time, and the last one is `stop`
     _plan_of: tuple[str, ...] = field(default=())
     _plan: dict[int, str] = field(default_factory=dict)
@@ -134,6 +135,8 @@ class Placement:
 
     async def _step(self) -> bool:
         """One beat; True when there is something we should own and do not yet."""
+        if self._stopping:
+            return False
         beat = await _BEAT.run(self.redis, keys.placement(self.name), [self.worker, LEASE_MS])
         members = tuple(sorted(as_text(raw) for raw in beat))
         if members != self._plan_of:

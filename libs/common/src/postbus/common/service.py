@@ -90,6 +90,8 @@ def run_configured(service: str, serve: Serve, config: Config) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(service, serve, config))
+    except ConfigError as error:  # what only shows at work: no secret to encrypt with
+        sys.exit(str(error))
     finally:
         close_telemetry()
 

@@ -13,6 +13,8 @@ from postbus.common.config import Config
 from postbus.common.errors import Unavailable
 
 TIMEOUT_S = 10.0
+START_TIMEOUT_S = 20.0  # of the mail server
+POLL_S = 0.05
 MAX_ANSWER = 1024 * 1024  # bytes
 
 
@@ -29,7 +31,12 @@ def account_of(person: Person, ports: Ports) -> dict[str, Any]:
 
 
 async def register(config: Config, ports: Ports) -> None:
-    """Create the accounts, or bring those of an earlier start up to date; Unavailable when the API refuses."""
+    """Create the accounts, or bring those of an earlier start up to date, once their server listens.
+
+    Unavailable when it does not, or when the API refuses.
+    """
+    for port in (ports.imap, ports.smtp):
+        await _wait_for(port)
     for person in PEOPLE:
         await asyncio.to_thread(_post_account, config, account_of(person, ports))
 
@@ -50,6 +57,24 @@ def compose_hint(config: Config, ports: Ports) -> str:
         f"  {curl} -H 'Content-Type: application/json' {url}/v1/account/{bob.account}/submit \\\n"
         f"    -d '{letter}'\n"
     )
+
+
+async def _wait_for(port: int) -> None:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await _listens(port):  # noqa: ASYNC110 - a port has no event
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise Unavailable("the mail server of the sandbox did not start") from error
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _post_account(config: Config, body: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from postbus.cli.supervisor.data_dir import write_private
 HOST = "127.0.0.1"
 DOMAIN = "sandbox.test"  # RFC 2606: never a real one
 PORTS_FILE = "sandbox.json"
+FAVOURITE_PORTS = (11_143, 11_025)  # IMAP and SMTP, as the documentation has them
 LOWEST_PORT, HIGHEST_PORT = 10_240, 32_767  # below the ports that outgoing connections get
 
 
@@ -41,17 +42,23 @@ class Ports:
 
 
 def settle_ports(data_dir: Path) -> Ports:
-    """The ports of the last start, or new ones where there are none or somebody else has them now."""
+    """The ports of the last start, at first our favourites, or others where somebody else has them now."""
     path = data_dir / PORTS_FILE
-    try:
-        known = json.loads(path.read_text())
-        ports = Ports(int(known["imap"]), int(known["smtp"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        ports = None
-    if ports is None or not (_is_free(ports.imap) and _is_free(ports.smtp)):
+    known = _known_ports(path)
+    ports = known or Ports(*FAVOURITE_PORTS)
+    if not (_is_free(ports.imap) and _is_free(ports.smtp)):
         ports = _draw_ports()
+    if ports != known:
         write_private(path, json.dumps({"imap": ports.imap, "smtp": ports.smtp}))
     return ports
+
+
+def _known_ports(path: Path) -> Ports | None:
+    try:
+        known = json.loads(path.read_text())
+        return Ports(int(known["imap"]), int(known["smtp"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _draw_ports() -> Ports:

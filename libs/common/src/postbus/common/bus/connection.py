@@ -90,24 +90,28 @@ async def connect_bus(address: BusAddress, *, service: str) -> Bus:
 
     The inbox prefix is the service's own, so that permissions can keep services from reading each other's replies.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "reconnect_time_wait": RECONNECT_WAIT_S}
     if address.ca_file:
         options["tls"] = ssl.create_default_context(cafile=str(address.ca_file))
     if address.credentials_file:
         options["user_credentials"] = str(address.credentials_file)
+    nc = Client()
+
+    async def on_disconnected() -> None:
+        if not (nc.is_closed or nc.is_draining):
+            log.warning("bus disconnected")
+
     try:
-        nc = await nats.connect(
+        await nc.connect(
             address.url,
             name=f"postbus {service}",
             inbox_prefix=f"_INBOX.{service}".encode(),
-            connect_timeout=CONNECT_TIMEOUT_S,
-            reconnect_time_wait=RECONNECT_WAIT_S,
             max_reconnect_attempts=1,  # for ever would be for the first connect too, and it never an error
             allow_reconnect=False,
             pending_size=MAX_PENDING_BYTES,
             drain_timeout=DRAIN_TIMEOUT_S,
             error_cb=_on_error,
-            disconnected_cb=_on_disconnected,
+            disconnected_cb=on_disconnected,
             reconnected_cb=_on_reconnected,
             **options,
         )
@@ -126,10 +130,6 @@ def event_headers(event: Envelope, trace: Mapping[str, str] | None = None) -> di
 async def _on_error(error: Exception) -> None:
     level = log.debug if isinstance(error, OSError) else log.warning  # "disconnected" said that it is away
     level("bus error", error=str(error) or type(error).__name__)
-
-
-async def _on_disconnected() -> None:
-    log.warning("bus disconnected")
 
 
 async def _on_reconnected() -> None:
