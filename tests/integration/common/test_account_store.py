@@ -151,7 +151,8 @@ async def test_what_the_sync_wrote_is_read_with_the_account(store: AccountStore,
         "lastError": '{"response":"no","serverResponseCode":"X"}',
         "count:messageNew": 3,
     }
-    await redis.hset(keys.account("a"), mapping=written)
+    for name, value in written.items():
+        await redis.hset(keys.account("a"), name, value)
     found: Account = await store.get("a")
     assert found.state is AccountState.CONNECT_ERROR
     assert found.last_error is not None
