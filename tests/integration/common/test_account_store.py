@@ -146,7 +146,7 @@ async def test_the_end_of_a_delivery_is_noted_for_accounts_that_are_there(store:
 
 async def test_what_the_sync_wrote_is_read_with_the_account(store: AccountStore, redis: Redis) -> None:
     await create(store, "a")
-    written = {
+    written: dict[str, str] = {
         "state": "connectError",
         "lastError": '{"response":"no","serverResponseCode":"X"}',
         "count:messageNew": 3,

@@ -12,6 +12,7 @@ from postbus.common.errors import Unavailable
 from postbus.common.secrets import Secrets, choose_provider
 from postbus.common.secrets.keyring import compose_ring
 from postbus.common.service import SaltStore
+from postbus.common.service_settings import ServiceSettings
 from postbus.common.store import keys, settings
 from postbus.common.store.client import connect_store
 from postbus.common.store.settings import SettingsCache, SettingsStore
@@ -47,7 +48,7 @@ async def test_settings_read_back_by_their_public_names(store: SettingsStore) ->
 
 async def test_nothing_to_change_is_no_change(store: SettingsStore) -> None:
     await store.write({})
-    assert await store.read() == settings.ServiceSettings()
+    assert await store.read() == ServiceSettings()
 
 
 async def test_secrets_lie_sealed_and_a_blank_one_changes_nothing(store: SettingsStore, redis: Redis) -> None:
