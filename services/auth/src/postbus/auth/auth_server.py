@@ -19,10 +19,9 @@ from postbus.common import egress
 from postbus.common.accounts import Protocol
 from postbus.common.credentials import Credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
-from postbus.common.version import __version__
+from postbus.common.version import USER_AGENT
 
 CODE = "HTTPRequestError"
-USER_AGENT = f"postbus/{__version__} (+https://github.com/postbus/postbus)"
 TIMEOUT_S = 15.0  # of a question in all; less than a caller waits
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_USER_CHARS = 256

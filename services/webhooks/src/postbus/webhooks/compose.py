@@ -17,12 +17,10 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from postbus.common.version import __version__
+from postbus.common.version import USER_AGENT
 from postbus.webhooks.event_log import LoggedEvent
 from postbus.webhooks.records import ROUTE
 from postbus.webhooks.targets import Target
-
-USER_AGENT = f"postbus/{__version__} (+https://github.com/postbus/postbus)"
 
 _STANDARD_PREFIX = "whsec_"
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "trailer", "te", "upgrade"})
