@@ -149,7 +149,7 @@ async def test_what_the_sync_wrote_is_read_with_the_account(store: AccountStore,
     written: dict[str, str] = {
         "state": "connectError",
         "lastError": '{"response":"no","serverResponseCode":"X"}',
-        "count:messageNew": 3,
+        "count:messageNew": "3",
     }
     for name, value in written.items():
         await redis.hset(keys.account("a"), name, value)
