@@ -18,6 +18,11 @@ REQUEST = Command(account="a")
 HEAD = DownloadHead(content_type="application/pdf", filename="grün.pdf", size=3)
 
 
+@pytest.fixture
+def bus(core_bus: Bus) -> Bus:
+    return core_bus
+
+
 class Body:
     """Bytes to send, and how they were taken."""
 

@@ -20,6 +20,11 @@ pytestmark = pytest.mark.anyio
 REQUEST = Command(account="ü")
 
 
+@pytest.fixture
+def bus(core_bus: Bus) -> Bus:
+    return core_bus
+
+
 async def answer_with(bus: Bus, action: Callable[[bytes], Awaitable[bytes]]) -> None:
     await rpc.serve(bus, "ee.rpc.1", {"op": action})
 

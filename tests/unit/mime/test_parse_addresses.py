@@ -84,7 +84,7 @@ def test_any_value_gives_addresses_without_line_breaks(value: bytes | str) -> No
 
 
 SAFE_NAME = st.text(alphabet=st.characters(categories=["L", "N"]), min_size=1, max_size=20)
-SAFE_ADDRESS = st.from_regex(r"\A[a-z0-9.+-]{1,20}@[a-z0-9-]{1,20}\.test\Z")
+SAFE_ADDRESS = st.text("abcxyz019.+-", min_size=1, max_size=20).map(lambda local: f"{local}@example.test")
 
 
 @given(st.lists(st.tuples(SAFE_NAME, SAFE_ADDRESS), min_size=1, max_size=10))
