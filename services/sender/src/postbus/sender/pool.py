@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from postbus.common.credentials import Credentials
-
 from postbus.sender.session import Server, Session
 
 IDLE_TTL_S = 30.0
