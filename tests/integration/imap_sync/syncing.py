@@ -39,7 +39,11 @@ class Running:
 
     async def stop(self) -> None:
         self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        done, _ = await asyncio.wait([self.task], timeout=PATIENCE_S)
+        if not done:
+            for t in asyncio.all_tasks():
+                print("TASK", t); t.print_stack()
+        assert done, "the worker does not stop"
 
 
 @dataclass
@@ -78,6 +82,7 @@ class System:
     async def connected(self, **options: Any) -> Account:
         account = await self.add(**options)
         await self.in_state(account, AccountState.CONNECTED)
+        await self.event(account, "accountInitialized")
         return await self.parts.accounts.get(account.record.account)
 
     async def changed(self, account: str) -> None:

@@ -40,7 +40,6 @@ async def change(system: System, account: Account, *, password: str | None = Non
 async def test_the_first_connection_tells_in_order_what_happened(system: System) -> None:
     await system.start()
     account = await system.connected()
-    await system.event(account, "accountInitialized")
     kinds = [event.event for event in system.of(account)]
     assert kinds[:2] == ["accountAdded", "authenticationSuccess"]
     assert kinds[-1] == "accountInitialized"
@@ -54,7 +53,6 @@ async def test_the_first_connection_tells_in_order_what_happened(system: System)
 async def test_a_restart_tells_nothing_again(system: System) -> None:
     first = await system.start()
     account = await system.connected()
-    await system.event(account, "accountInitialized")
     told = len(system.events)
     await first.stop()
     await system.start("w2")
@@ -130,7 +128,6 @@ async def test_an_account_without_imap_has_no_connection(system: System) -> None
 async def test_a_deleted_account_stops_without_an_error(system: System) -> None:
     running = await system.start()
     account = await system.connected()
-    await system.event(account, "accountInitialized")
     told = len(system.events)
     await system.parts.accounts.delete(await current(system, account))
     await system.changed(account.record.account)
@@ -144,7 +141,6 @@ async def test_a_deleted_account_stops_without_an_error(system: System) -> None:
 async def test_changes_are_found_without_any_hint(system: System) -> None:
     running = await system.start()
     account = await system.connected()
-    await system.event(account, "accountInitialized")
     await system.parts.accounts.delete(await current(system, account))
     await until_true(lambda: not running.worker.runners, "stopped")
 
@@ -212,7 +208,6 @@ async def test_a_store_that_lost_everything_stops_its_accounts_and_takes_them_ag
 async def test_events_wait_while_the_bus_is_away(system: System, fresh_nats: NatsServer) -> None:
     await system.start()
     account = await system.connected()
-    await system.event(account, "accountInitialized")
     await asyncio.to_thread(fresh_nats.kill)
     await system.deliver(account, n=2)
 

@@ -1,0 +1,84 @@
+"""One message or one answer that is broken never stops a mailbox, and never wipes what is known."""
+
+import asyncio
+
+import pytest
+
+from postbus.common.accounts import Account, AccountState
+from tests.integration.imap_sync.odd_imap import odd_server
+from tests.integration.imap_sync.syncing import System, until_true
+
+pytestmark = pytest.mark.anyio
+
+
+def announced(system: System, _: Account) -> list[int]:
+    return sorted(event.data.uid for event in system.events if event.event == "messageNew")
+
+
+async def test_a_message_that_is_never_given_is_told_as_missing_and_delays_nobody(system: System) -> None:
+    await system.start()
+    async with odd_server(withheld={2}) as odd:
+        account = await system.connected(port=odd.port)
+        odd.arrive(1, 2, 3)
+        await until_true(lambda: announced(system, account) == [1, 3], "the others at once")
+        assert not system.of(account, "messageMissing")
+        missing = await system.event(account, "messageMissing")
+        assert (missing.data.uid, missing.data.missing_retries, missing.data.missing_delay) == (2, 3, 5600)
+        odd.arrive(4)
+        await until_true(lambda: announced(system, account) == [1, 3, 4], "the mailbox goes on")
+        inbox = await system.mailbox(account, "INBOX")
+        assert inbox is not None
+        assert (inbox.messages, inbox.late) == (4, "")
+
+
+async def test_a_message_that_comes_late_is_announced(system: System) -> None:
+    await system.start()
+    async with odd_server(withheld={2}) as odd:
+        account = await system.connected(port=odd.port)
+        odd.arrive(1, 2)
+        await until_true(lambda: announced(system, account) == [1], "one at once")
+        odd.withheld.clear()
+        await until_true(lambda: announced(system, account) == [1, 2], "the other later")
+        assert not system.of(account, "messageMissing")
+
+
+async def test_a_refusal_because_of_one_message_hits_only_that_one(system: System) -> None:
+    await system.start()
+    async with odd_server(refused={5}) as odd:
+        account = await system.connected(port=odd.port)
+        odd.arrive(*range(1, 9))
+        await until_true(lambda: announced(system, account) == [1, 2, 3, 4, 6, 7, 8], "all others")
+        assert (await system.event(account, "messageMissing")).data.uid == 5
+
+
+async def test_a_message_that_breaks_the_connection_is_found_and_given_up(system: System) -> None:
+    await system.start()
+    async with odd_server(deadly={5}) as odd:
+        account = await system.connected(port=odd.port)
+        odd.arrive(*range(1, 9))
+        await until_true(lambda: announced(system, account) == [1, 2, 3, 4, 6, 7, 8], "all others")
+        assert (await system.event(account, "messageMissing")).data.uid == 5
+        odd.arrive(9)
+        await until_true(lambda: 9 in announced(system, account), "the mailbox goes on")
+        assert not system.repeated()
+
+
+async def test_an_empty_list_of_mailboxes_wipes_nothing(system: System) -> None:
+    await system.start()
+    async with odd_server(mailboxes=["INBOX", "Work"]) as odd:
+        account = await system.connected(port=odd.port)
+        odd.mailboxes.clear()
+        await system.event(account, "connectError")
+        assert {row.path for row in await system.parts.accounts.mailboxes(account.token)} == {"INBOX", "Work"}
+        assert not system.of(account, "mailboxDeleted")
+        odd.mailboxes += ["INBOX", "Work"]
+        await system.in_state(account, AccountState.CONNECTED)
+
+
+async def test_a_server_that_lets_in_and_drops_at_once_is_not_stormed(system: System) -> None:
+    await system.start()
+    async with odd_server(drops_after_login=True) as odd:
+        account = await system.add(port=odd.port)
+        await system.event(account, "connectError")
+        await asyncio.sleep(1.0)
+        assert odd.logins < 12  # with a first delay of 0.1 s; the product begins with 2 s
