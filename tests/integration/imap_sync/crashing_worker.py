@@ -13,10 +13,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import uvloop
 
+from postbus.common.bus.batch import publish_events
 from postbus.common.config import Config
 from postbus.common.service import open_parts
 from postbus.imap_sync import outbox
@@ -44,11 +46,16 @@ def crash(draw: random.Random) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def end(child: int, *_: object) -> None:
+    os.kill(child, signal.SIGKILL)
+    os._exit(0)
+
+
 async def work(nats: str, redis: str, draw: random.Random | None) -> None:
     if draw is not None:
         for name in ("commit", "read_outbox", "trim_outbox", "index"):
             setattr(SyncStore, name, crashing(getattr(SyncStore, name), draw))
-        outbox.publish_events = crashing(outbox.publish_events, draw)
+        setattr(outbox, "publish_events", crashing(publish_events, draw))  # noqa: B010
     async with AsyncExitStack() as stack:
         parts = await open_parts(stack, "imap-sync", Config(redis=redis, nats=nats, secret=KEY_RING))
         await serve(replace(parts, worker="crashing"), QUICK)
@@ -65,7 +72,7 @@ def main(nats: str, redis: str, crashes: int, seed: int) -> None:
             with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(work(nats, redis, chance))
             os._exit(0)
-        signal.signal(signal.SIGTERM, lambda *_, child=pid: (os.kill(child, signal.SIGKILL), os._exit(0)))
+        signal.signal(signal.SIGTERM, partial(end, pid))
         os.waitpid(pid, 0)
         draw.random()
 

@@ -42,7 +42,8 @@ class Running:
         done, _ = await asyncio.wait([self.task], timeout=PATIENCE_S)
         if not done:
             for t in asyncio.all_tasks():
-                print("TASK", t); t.print_stack()
+                print("TASK", t)
+                t.print_stack()
         assert done, "the worker does not stop"
 
 

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 MAX_WAITING = 1_000  # events; above it the account's sync pauses
 MAX_WAITING_SIZE = 4 * 1024 * 1024  # bytes
 FIRST_RETRY_S = 0.25
-LONGEST_RETRY_S = 5.0
+LONGEST_RETRY_S = 2.0
 
 Spawn = Callable[[asyncio.Task[None]], None]
 
@@ -93,6 +93,8 @@ class Outbox:
 
     async def _move(self) -> None:
         """Publish the oldest events and remove them."""
+        if not self._bus.connected:
+            raise Unavailable("the bus is away", code="BusUnavailable")
         entries = await self._store.read_outbox(self._token, MAX_BATCH_MESSAGES)
         if entries is None:
             self._set(0, 0)

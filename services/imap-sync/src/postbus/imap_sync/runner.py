@@ -11,6 +11,7 @@ from postbus.common.accounts import Account
 from postbus.common.bus.connection import Bus
 from postbus.common.store.stats import Stats
 from postbus.imap_sync.connecting import Connector
+from postbus.imap_sync.ending import end_tasks
 from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.session import AccountSession
 from postbus.imap_sync.state.live import LiveAccount
@@ -54,14 +55,14 @@ class AccountRunner:
 
     async def stop(self) -> None:
         """Finish the commit that is under way, publish what is left, close. Not longer than `release_s` each."""
-        await _cancel(self._task, self._tuning.release_s)
+        await end_tasks([self._task] if self._task else [], limit_s=self._tuning.release_s)
         try:
             async with asyncio.timeout(self._tuning.release_s):
                 await self._outbox.drained()
         except TimeoutError:
             log.info("events are left for the next owner", account=self.token)
         self._outbox.close()
-        await _cancel(self._drain, self._tuning.release_s)
+        await end_tasks([self._drain] if self._drain else [], limit_s=self._tuning.release_s)
         self.session.close()
 
     async def _run(self, delay_s: float) -> None:
@@ -89,9 +90,3 @@ class AccountRunner:
             self._ended(self)
         else:
             log.error("outbox failed", account=self.token, exc_info=error)
-
-
-async def _cancel(task: asyncio.Task[None] | None, limit_s: float) -> None:
-    if task is not None and not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=limit_s)

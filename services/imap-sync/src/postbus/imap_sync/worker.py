@@ -26,6 +26,7 @@ from postbus.common.service import Parts
 from postbus.imap_sync.connecting import Connector
 from postbus.imap_sync.directory import accounts_in, revisions
 from postbus.imap_sync.dispatch import Dispatcher
+from postbus.imap_sync.ending import end_tasks
 from postbus.imap_sync.runner import AccountRunner
 from postbus.imap_sync.session import AccountSession
 from postbus.imap_sync.state.store import SyncStore
@@ -94,16 +95,16 @@ class Worker:
             await nc.subscribe(commands.ACCOUNTS_CHANGED, cb=self._on_account_hint),
             await nc.subscribe(commands.PLACEMENT_CHANGED, cb=self._on_placement_hint),
         ]
+        working = [asyncio.create_task(self.placement.run()), asyncio.create_task(self._keep_scanning())]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.placement.run())
-                tasks.create_task(self._keep_scanning())
+            done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # it never ends by itself: this raises what went wrong
         finally:
             for subscription in subscriptions:
                 await _unsubscribe(subscription)
             await self.placement.stop()
-            for task in self._tasks:
-                task.cancel()
+            await end_tasks([*working, *self._tasks], limit_s=self._tuning.release_s)
 
     # partitions
 
