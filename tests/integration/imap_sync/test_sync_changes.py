@@ -94,7 +94,7 @@ async def test_mailboxes_come_and_go(any_system: System) -> None:
     system = any_system
     await system.start()
     account = await system.connected()
-    assert {event.path for event in system.of(account, "mailboxNew")} >= {"INBOX", "Sent"}
+    await until_true(lambda: {e.path for e in system.of(account, "mailboxNew")} >= {"INBOX", "Sent"}, "the first ones")
 
     await system.imap(account, lambda client: client.create("Work"))
     await until_true(lambda: any(event.path == "Work" for event in system.of(account, "mailboxNew")), "Work")
