@@ -7,7 +7,16 @@ import pytest
 
 from postbus.cli.supervisor.data_dir import MAX_SOCKET_PATH, DataDir
 from postbus.cli.supervisor.front import compose_banner, reachable_host
-from postbus.cli.supervisor.plan import DRAIN_ORDER, MAIL, NATS, SERVICES, VALKEY, group_of, plan_processes
+from postbus.cli.supervisor.plan import (
+    DRAIN_ORDER,
+    MAIL,
+    NATS,
+    SERVICES,
+    VALKEY,
+    group_of,
+    plan_processes,
+    shared_modules,
+)
 from postbus.cli.supervisor.restarts import LAST_DELAY_S, MAX_DEATHS, WINDOW_S, Restarts
 from postbus.cli.supervisor.supervisor import describe_status
 from postbus.cli.supervisor.valkey_server import compose_valkey_config
@@ -16,8 +25,13 @@ from postbus.common.config import ConfigError, load_config
 
 def test_one_process_a_service_and_as_many_of_imap_sync_as_asked_for() -> None:
     keys = [process.key for process in plan_processes(SERVICES, 3)]
-    assert keys == ["auth", "sender", "webhooks", "imap-sync-1", "imap-sync-2", "imap-sync-3", "api"]
-    assert [process.key for process in plan_processes(SERVICES, 1)][3] == "imap-sync"
+    assert keys == ["api", "imap-sync-1", "imap-sync-2", "imap-sync-3", "sender", "webhooks", "auth"]
+    assert [process.key for process in plan_processes(SERVICES, 1)][1] == "imap-sync"
+
+
+def test_only_code_that_several_processes_run_is_loaded_before_they_are_forked() -> None:
+    assert shared_modules(SERVICES, 3) == ["postbus.imap_sync.service"]
+    assert shared_modules(SERVICES, 1) == []
 
 
 def test_every_process_has_its_place_in_the_drain_order() -> None:

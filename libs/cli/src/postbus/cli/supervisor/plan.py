@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,12 @@ class Process:
     service: Service
 
 
-SERVICES = (  # in the order they start: nothing is accepted before there is somebody to do it
-    Service("auth", "postbus.auth.service"),
+SERVICES = (  # in the order they start: what takes longest to load first; what comes in early waits on the bus
+    Service("api", "postbus.api.service"),
+    Service("imap-sync", "postbus.imap_sync.service"),
     Service("sender", "postbus.sender.service"),
     Service("webhooks", "postbus.webhooks.service"),
-    Service("imap-sync", "postbus.imap_sync.service"),
-    Service("api", "postbus.api.service"),
+    Service("auth", "postbus.auth.service"),
 )
 DRAIN_ORDER = (("api",), ("imap-sync",), ("sender", "webhooks"), ("auth",), (MAIL,), (NATS,), (VALKEY,))
 
@@ -41,6 +42,12 @@ def plan_processes(services: Sequence[Service], workers_imap: int) -> Iterator[P
             yield from (Process(f"{service.name}-{number}", service) for number in range(1, workers_imap + 1))
         else:
             yield Process(service.name, service)
+
+
+def shared_modules(services: Sequence[Service], workers_imap: int) -> list[str]:
+    """The code that several processes run: worth loading once, before they are forked."""
+    modules = Counter(process.service.module for process in plan_processes(services, workers_imap))
+    return [module for module, count in modules.items() if count > 1]
 
 
 def group_of(key: str) -> str:

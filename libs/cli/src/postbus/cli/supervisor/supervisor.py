@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -97,10 +98,12 @@ class Supervisor:
     async def _boot(self) -> None:
         """Everything from nothing to ready; a failure ends the instance."""
         try:
+            self._gate.unlink(missing_ok=True)
             await self._start_servers()
-            await self._prepare()
-            sandbox = await self._start_sandbox() if self.sandbox else None
+            preparing = await self._start_preparing()
             await self._start_services()
+            sandbox = await self._start_sandbox() if self.sandbox else None
+            await self._finish_preparing(preparing)
             if not await wait_for_api(self.config):
                 log.warning("the API answers, but not everything is well: /health says what")
             print(compose_banner(self.config), end="", flush=True)
@@ -134,13 +137,25 @@ class Supervisor:
         assert self._nats is not None
         return Program(self._nats.command(), str(self._nats.log))
 
-    async def _prepare(self) -> None:
-        """Streams and settings, in a child of their own, while the zygote loads the code of the services."""
+    async def _start_preparing(self) -> Running:
+        """Streams and settings, in a child of their own, while the zygote loads what several processes run.
+
+        What only one process runs it loads by itself, all of them at once: on two cores that is sooner.
+        """
         settings = dict(self.prepared)
         running = await self.children.start("prepare", Call(work.PREPARE, {"settings": settings, **self._ways(ADMIN)}))
-        self.children.preload([service.module for service in self.services])
+        self.children.preload(plan.shared_modules(self.services, self.config.workers_imap))
+        return running
+
+    async def _finish_preparing(self, running: Running) -> None:
+        """Let the services go on, which have loaded their code meanwhile."""
         if status := await asyncio.shield(running.ended):
             raise Unavailable(f"streams and settings could not be prepared ({describe_status(status)})")
+        self._gate.touch(mode=0o600)
+
+    @property
+    def _gate(self) -> Path:
+        return DataDir(self.config.data_dir).run / "prepared"
 
     def _ways(self, user: str) -> dict[str, Any]:
         """How a process of ours reaches the embedded servers, as this user of the bus."""
@@ -156,7 +171,8 @@ class Supervisor:
             await self._keep(process.key, partial(self._launch_service, process.service))
 
     def _launch_service(self, service: Service) -> Call:
-        return Call(work.RUN, {"service": service.name, "module": service.module, **self._ways(service.name)})
+        arguments = {"service": service.name, "module": service.module, "gate": str(self._gate)}
+        return Call(work.RUN, arguments | self._ways(service.name))
 
     async def _start_sandbox(self) -> Ports:
         ports = settle_ports(self.config.data_dir)

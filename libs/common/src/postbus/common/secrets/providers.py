@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -15,7 +15,9 @@ from postbus.common.config import Config, ConfigError
 from postbus.common.errors import Unavailable
 from postbus.common.secrets.errors import KeysUnavailable, SecretsState
 from postbus.common.secrets.keyring import KEY_SIZE, KeyRing, compose_ring, derive_ring, kid_of, parse_ring
-from postbus.common.secrets.vault import VaultLogin, VaultReader
+
+if TYPE_CHECKING:
+    from postbus.common.secrets.vault import VaultLogin
 
 log = structlog.get_logger()
 
@@ -65,6 +67,8 @@ class VaultProvider:
     """A key of a secret in Vault."""
 
     def __init__(self, login: VaultLogin, ring_maker: RingMaker) -> None:
+        from postbus.common.secrets.vault import VaultReader  # its client takes 0.1 s to load
+
         self._reader = VaultReader(login)
         self._ring_maker = ring_maker
 
@@ -138,6 +142,8 @@ def choose_provider(settings: Config, salt_store: SaltStore) -> KeyProvider:
 
 
 def _vault_login(settings: Config) -> VaultLogin:
+    from postbus.common.secrets.vault import VaultLogin
+
     if not (settings.vault_addr and settings.vault_role_id and settings.vault_secret_id and settings.vault_path):
         raise ConfigError(["VAULT_ADDR: needs VAULT_ROLE_ID, VAULT_SECRET_ID, VAULT_PATH too"])
     return VaultLogin(
