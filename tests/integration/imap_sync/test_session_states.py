@@ -10,9 +10,9 @@ from postbus.common.accounts import Account, AccountState
 from postbus.common.bus import rpc
 from postbus.common.errors import AccountNotUsable, NotFound
 from postbus.common.store import keys
-from tests.integration.imap_sync.syncing import QUICK, System, until, until_true
+from tests.integration.imap_sync.syncing import QUICK, System, open_system, until, until_true
 from tests.mailserver import MailServer
-from tests.servers import NatsServer
+from tests.servers import NatsServer, ValkeyServer
 
 pytestmark = pytest.mark.anyio
 
@@ -92,8 +92,6 @@ async def test_a_dropped_connection_is_made_again_and_nothing_is_missed(system: 
 
 
 async def test_a_server_that_is_away_is_told_once_and_found_again(fresh_nats: NatsServer, redis_url: str) -> None:
-    from tests.integration.imap_sync.syncing import open_system
-
     with MailServer(mta="none") as mail:
         async with open_system(fresh_nats.url, redis_url, mail) as system:
             await system.start()
@@ -234,3 +232,27 @@ async def test_a_burst_is_told_completely(system: System) -> None:
     uids = [event.data.uid for event in system.of(account, "messageNew")]
     assert uids == list(range(1, 601))
     assert not system.repeated()
+
+
+async def test_a_store_that_was_away_costs_nothing(
+    fresh_nats: NatsServer, fresh_valkey: ValkeyServer, mail: MailServer
+) -> None:
+    async with open_system(fresh_nats.url, fresh_valkey.url, mail) as system:
+        await system.start()
+        account = await system.connected()
+        await asyncio.to_thread(fresh_valkey.kill)
+        await system.deliver(account, n=3)
+        await asyncio.to_thread(fresh_valkey.start)
+        await system.event(account, "messageNew", 3)
+        await system.in_state(account, AccountState.CONNECTED)
+        assert not system.repeated()
+        assert not system.of(account, "connectError", "mailboxReset")
+
+
+async def test_an_account_that_can_not_be_read_stops_no_other(system: System) -> None:
+    broken = await system.add()
+    await system.parts.redis.hset(keys.account(broken.token), "record", '{"imap": 7}')
+    await system.start()
+    account = await system.connected()
+    await system.deliver(account)
+    await system.event(account, "messageNew")

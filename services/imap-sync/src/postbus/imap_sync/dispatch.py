@@ -17,6 +17,8 @@ from postbus.common.errors import BadInput
 from postbus.imap_sync.operations import OPERATIONS, STREAMS
 from postbus.imap_sync.session import AccountSession
 
+LOAD_S = 5.0  # for the state of an account that was just taken over
+
 FindSession = Callable[[str], Awaitable[AccountSession]]
 Reconnect = Callable[[str], Awaitable[None]]
 
@@ -44,6 +46,7 @@ class Dispatcher:
             await rpc.bus_respond(message, b"{}", {})
             return
         session = await self._find(account)
+        await session.loaded(min(left_s, LOAD_S))
         session.check_usable()
         if (handler := OPERATIONS.get(operation)) is not None:
             async with asyncio.timeout(left_s):

@@ -66,18 +66,17 @@ class AccountRunner:
         self.session.close()
 
     async def _run(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
         backoff = self._tuning.backoff()
         while True:
             try:
-                await self.session.run()
+                await self.session.run(delay_s)
             except (Fenced, AccountGone) as error:
                 log.info("account given up", account=self.token, reason=error.message)
                 self._ended(self)
                 return
             except Exception:
                 log.exception("account session failed", account=self.token)
-            await asyncio.sleep(backoff.next_s(lived_s=0.0, login_refused=True))
+            delay_s = backoff.next_s(lived_s=0.0, login_refused=True)
 
     def _on_drain(self, task: asyncio.Task[None]) -> None:
         self._drain = task

@@ -7,6 +7,7 @@ waits for the other.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -48,6 +49,7 @@ class AccountSession:
         self._new_mail = NewMail(lambda: connector.parts.settings.current)
         self._late = LateMail()
         self._again = asyncio.Event()
+        self._loaded = asyncio.Event()
         self._watcher: Watcher | None = None
         self._commands: ConnectionPool | None = None
         self._transfers: ConnectionPool | None = None
@@ -127,12 +129,24 @@ class AccountSession:
 
     # what keeps it connected
 
-    async def run(self) -> None:
-        """Keep the account connected until cancelled. Raises Fenced and AccountGone when it is not ours any more."""
+    async def run(self, delay_s: float = 0.0) -> None:
+        """Keep the account connected until cancelled, the first time after a delay.
+
+        Raises Fenced and AccountGone when it is not ours any more.
+        """
         self._states.show()
         while True:
-            lived_s, refused = await self._live_once()
-            await self._wait(self._backoff.next_s(lived_s=lived_s, login_refused=refused))
+            delay_s = await self._live_once(delay_s)
+            await self._wait(delay_s)
+            delay_s = 0.0
+
+    async def loaded(self, limit_s: float) -> None:
+        """Wait until the stored state is known: commands may come the moment the account is ours."""
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._loaded.wait()
+        except TimeoutError as error:
+            raise not_usable(self.account) from error
 
     def reconnect(self) -> None:
         """Do not wait any longer."""
@@ -146,30 +160,33 @@ class AccountSession:
                 pool.close()
         self._states.close()
 
-    async def _live_once(self) -> tuple[float, bool]:
-        """One attempt and the life that follows: how long it lived in seconds, and whether login was refused."""
+    async def _live_once(self, delay_s: float) -> float:
+        """One attempt and the life that follows; returns how many seconds to wait before the next one."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
             await self._live.load()
+            self._loaded.set()
             if not self.account.record.syncs:
                 await self._states.unset()
                 await loop.create_future()  # until the account is changed: then another session takes over
+            await self._wait(delay_s)
             await self._connect_and_watch()
         except (Fenced, AccountGone):
             raise
         except LoginRefused as error:
             await self._note(self._states.refused(error))
-            return 0.0, True
+            return self._backoff.next_s(lived_s=0.0, login_refused=True)
         except (Unavailable, StateConflict) as error:
             log.warning("account waits", account=self._live.token, reason=error.message)
+            return random.uniform(0.0, self._tuning.first_backoff_s)  # noqa: S311
         except (ConnectionLost, DeadlineExceeded) as error:
             log.info("connection lost", account=self._live.token, reason=error.message)
             await self._note(self._states.disconnected())
         except PostbusError as error:
             await self._note(self._states.unreachable(error))
-            return 0.0, False
-        return loop.time() - started, False
+            return self._backoff.next_s(lived_s=0.0)
+        return self._backoff.next_s(lived_s=loop.time() - started)
 
     async def _connect_and_watch(self) -> None:
         """Connect, catch up, watch; ends with an error only."""
@@ -198,6 +215,8 @@ class AccountSession:
             log.warning("state not stored", account=self._live.token, reason=error.message)
 
     async def _wait(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         self._again.clear()
         try:
             async with asyncio.timeout(seconds):

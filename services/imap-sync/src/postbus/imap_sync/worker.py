@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -152,12 +152,25 @@ class Worker:
         found = {ids.account_token(account): account for account in await accounts_in(self._parts.redis, partitions)}
         missing = [account for token, account in found.items() if token not in self.runners]
         spread_s = len(missing) / self._tuning.starts_per_s if len(missing) > 1 else 0.0
-        for account in await self._parts.accounts.many(missing):
+        for account in await self._load(missing):
             async with self._locks.of(account.token):
                 self._start(account, random.uniform(0.0, spread_s))  # noqa: S311
         self._fresh -= partitions
         if whole:
             await self._check_running(found.keys())
+
+    async def _load(self, accounts: Sequence[str]) -> list[Account]:
+        """These accounts. One whose record can't be read stops no other."""
+        try:
+            return await self._parts.accounts.many(accounts)
+        except ValueError:  # pydantic's and the enum's errors are ValueErrors
+            found = []
+        for account in accounts:
+            try:
+                found += await self._parts.accounts.many([account])
+            except ValueError:
+                log.exception("account not readable", account=ids.account_token(account))
+        return found
 
     async def _check_running(self, found: Iterable[str]) -> None:
         known = set(found)
