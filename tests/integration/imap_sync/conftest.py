@@ -27,14 +27,14 @@ def any_mail(request: pytest.FixtureRequest) -> Iterator[MailServer]:
 
 
 @pytest.fixture
-async def any_system(fresh_nats: NatsServer, redis_url: str, any_mail: MailServer) -> AsyncIterator[System]:
+async def any_system(nats_server: NatsServer, redis_url: str, any_mail: MailServer) -> AsyncIterator[System]:
     """Everything but the worker, which a test starts."""
-    async with open_system(fresh_nats.url, redis_url, any_mail) as system:
+    async with open_system(nats_server.url, redis_url, any_mail) as system:
         yield system
 
 
 @pytest.fixture
-async def system(fresh_nats: NatsServer, redis_url: str, mail: MailServer) -> AsyncIterator[System]:
+async def system(nats_server: NatsServer, redis_url: str, mail: MailServer) -> AsyncIterator[System]:
     """The same with the best server."""
-    async with open_system(fresh_nats.url, redis_url, mail) as made:
+    async with open_system(nats_server.url, redis_url, mail) as made:
         yield made

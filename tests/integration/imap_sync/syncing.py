@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from nats.aio.msg import Msg
+from nats.js.api import DeliverPolicy
 
 from postbus.common import commands, ids
 from postbus.common.accounts import Account, AccountRecord, AccountState, MailboxRecord
@@ -136,7 +137,9 @@ async def open_system(nats_url: str, redis_url: str, mail: MailServer, tuning: T
         parts = await open_parts(stack, "imap-sync", config)
         await migrate_streams(parts.bus)
         system = System(parts, mail, config, tuning)
-        await parts.bus.js.subscribe("ee.events.>", ordered_consumer=True, cb=system.on_event)
+        await parts.bus.js.subscribe(
+            "ee.events.>", ordered_consumer=True, deliver_policy=DeliverPolicy.NEW, cb=system.on_event
+        )
         try:
             yield system
         finally:

@@ -203,24 +203,25 @@ async def test_a_store_that_lost_everything_stops_its_accounts_and_takes_them_ag
     assert again.generation != account.generation
 
 
-async def test_events_wait_while_the_bus_is_away(system: System, fresh_nats: NatsServer) -> None:
-    await system.start()
-    account = await system.connected()
-    await asyncio.to_thread(fresh_nats.kill)
-    await system.deliver(account, n=2)
+async def test_events_wait_while_the_bus_is_away(fresh_nats: NatsServer, redis_url: str, mail: MailServer) -> None:
+    async with open_system(fresh_nats.url, redis_url, mail) as system:
+        await system.start()
+        account = await system.connected()
+        outbox = keys.outbox(account.token)
+        await asyncio.to_thread(fresh_nats.kill)
+        await system.deliver(account, n=2)
 
-    async def waiting() -> bool:
-        return int(await system.parts.redis.llen(keys.outbox(account.token))) == 2
+        async def waiting() -> bool:
+            return int(await system.parts.redis.llen(outbox)) == 2
 
-    await until(waiting, "two events in the outbox")
-    await asyncio.to_thread(fresh_nats.start)
+        async def published() -> bool:
+            return int(await system.parts.redis.llen(outbox)) == 0
 
-    async def published() -> bool:
-        return int(await system.parts.redis.llen(keys.outbox(account.token))) == 0
-
-    await until(published, "an empty outbox")
-    info = await system.parts.bus.js.stream_info("EVENTS", subjects_filter="ee.events.*.messageNew.*")
-    assert list((info.state.subjects or {}).values()) == [2]
+        await until(waiting, "two events in the outbox")
+        await asyncio.to_thread(fresh_nats.start)
+        await until(published, "an empty outbox")
+        info = await system.parts.bus.js.stream_info("EVENTS", subjects_filter="ee.events.*.messageNew.*")
+        assert list((info.state.subjects or {}).values()) == [2]
 
 
 async def test_a_burst_is_told_completely(system: System) -> None:

@@ -15,20 +15,24 @@ def announced(system: System, _: Account) -> list[int]:
     return sorted(event.data.uid for event in system.events if event.event == "messageNew")
 
 
-async def test_a_message_that_is_never_given_is_told_as_missing_and_delays_nobody(system: System) -> None:
+async def test_messages_that_are_never_given_are_told_as_missing_and_delay_nobody(system: System) -> None:
     await system.start()
-    async with odd_server(withheld={2}) as odd:
+    async with odd_server(withheld={2}, refused={5}) as odd:
         account = await system.connected(port=odd.port)
-        odd.arrive(1, 2, 3)
-        await until_true(lambda: announced(system, account) == [1, 3], "the others at once")
+        odd.arrive(*range(1, 8))
+        await until_true(lambda: announced(system, account) == [1, 3, 4, 6, 7], "the others at once")
         assert not system.of(account, "messageMissing")
-        missing = await system.event(account, "messageMissing")
-        assert (missing.data.uid, missing.data.missing_retries, missing.data.missing_delay) == (2, 3, 5600)
-        odd.arrive(4)
-        await until_true(lambda: announced(system, account) == [1, 3, 4], "the mailbox goes on")
+        await system.event(account, "messageMissing", 2)
+        missing = system.of(account, "messageMissing")
+        assert [(event.data.uid, event.data.missing_retries, event.data.missing_delay) for event in missing] == [
+            (2, 3, 5600),
+            (5, 3, 5600),
+        ]
+        odd.arrive(8)
+        await until_true(lambda: 8 in announced(system, account), "the mailbox goes on")
         inbox = await system.mailbox(account, "INBOX")
         assert inbox is not None
-        assert (inbox.messages, inbox.late) == (4, "")
+        assert (inbox.messages, inbox.late) == (8, "")
 
 
 async def test_a_message_that_comes_late_is_announced(system: System) -> None:
@@ -40,15 +44,6 @@ async def test_a_message_that_comes_late_is_announced(system: System) -> None:
         odd.withheld.clear()
         await until_true(lambda: announced(system, account) == [1, 2], "the other later")
         assert not system.of(account, "messageMissing")
-
-
-async def test_a_refusal_because_of_one_message_hits_only_that_one(system: System) -> None:
-    await system.start()
-    async with odd_server(refused={5}) as odd:
-        account = await system.connected(port=odd.port)
-        odd.arrive(*range(1, 9))
-        await until_true(lambda: announced(system, account) == [1, 2, 3, 4, 6, 7, 8], "all others")
-        assert (await system.event(account, "messageMissing")).data.uid == 5
 
 
 async def test_a_message_that_breaks_the_connection_is_found_and_given_up(system: System) -> None:
