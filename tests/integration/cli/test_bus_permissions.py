@@ -8,6 +8,7 @@ import nats.errors
 import nats.js.errors
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from postbus.cli.supervisor.bus_users import ADMIN, BusUser, compose_authorization, draw_users
 from postbus.common.bus.connection import BusAddress, connect_bus
@@ -126,7 +127,7 @@ async def test_a_reply_that_points_at_a_command_is_not_sent(server: NatsServer) 
     async with connected(server, USERS["imap-sync"]) as (worker, _), connected(server, USERS["webhooks"]) as (asker, _):
         orders = await worker.subscribe("ee.rpc.7.*")
 
-        async def answer(message: nats.aio.msg.Msg) -> None:
+        async def answer(message: Msg) -> None:
             await message.respond(b"metrics")
 
         await worker.subscribe("ee.ctl.metrics", cb=answer)

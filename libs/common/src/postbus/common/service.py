@@ -15,11 +15,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 import uvloop
-from nats.aio.msg import Msg
 from redis.asyncio import Redis
 
 from postbus.common import commands, metrics
@@ -34,6 +33,9 @@ from postbus.common.store.keys import KEYS
 from postbus.common.store.settings import SettingsCache, SettingsStore
 from postbus.common.store.stats import Stats
 from postbus.common.telemetry import close_telemetry, configure_telemetry
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
 
 log = structlog.get_logger()
 

@@ -138,14 +138,9 @@ class Supervisor:
         return Program(self._nats.command(), str(self._nats.log))
 
     async def _start_preparing(self) -> Running:
-        """Streams and settings, in a child of their own, while the zygote loads what several processes run.
-
-        What only one process runs it loads by itself, all of them at once: on two cores that is sooner.
-        """
+        """Streams and settings, in a child of their own, while the services load their code."""
         settings = dict(self.prepared)
-        running = await self.children.start("prepare", Call(work.PREPARE, {"settings": settings, **self._ways(ADMIN)}))
-        self.children.preload(plan.shared_modules(self.services, self.config.workers_imap))
-        return running
+        return await self.children.start("prepare", Call(work.PREPARE, {"settings": settings, **self._ways(ADMIN)}))
 
     async def _finish_preparing(self, running: Running) -> None:
         """Let the services go on, which have loaded their code meanwhile."""
@@ -167,7 +162,12 @@ class Supervisor:
         return {"changes": changes}
 
     async def _start_services(self) -> None:
+        """What several processes run the zygote loads before it forks them; a single one loads its code by itself."""
+        shared = plan.shared_modules(self.services, self.config.workers_imap)
         for process in plan.plan_processes(self.services, self.config.workers_imap):
+            if process.service.module in shared:
+                shared.remove(process.service.module)
+                self.children.preload([process.service.module])
             await self._keep(process.key, partial(self._launch_service, process.service))
 
     def _launch_service(self, service: Service) -> Call:

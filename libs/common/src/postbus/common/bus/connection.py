@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nats
-import nats.aio.client
 import nats.errors
 import nats.js.errors
 import structlog
@@ -21,9 +19,6 @@ from postbus.common.errors import Unavailable
 from postbus.common.events import Envelope
 
 log = structlog.get_logger()
-
-# nats-py parses message headers as mail where fast-mail-parser happens to be installed, and values become lists then.
-vars(nats.aio.client)["parse_email"] = None
 
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_WAIT_S = 0.25
