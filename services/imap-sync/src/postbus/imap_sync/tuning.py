@@ -14,6 +14,7 @@ class Tuning:
     poll_s: float = 60.0  # between looks at the mailboxes nobody pushes news of; twice as long after each quiet one
     longest_poll_s: float = 300.0
     idle_s: float = 240.0  # providers and NAT drop an IDLE that is longer (Yahoo: 3 to 5 minutes)
+    linger_s: float = 0.3  # between finding something and asking whether there is more
     audit_s: float = 86_400.0  # between full compares of a mailbox
     parked_s: float = 6 * 3600.0  # for a mailbox that can't be selected
     connect_s: float = 30.0
