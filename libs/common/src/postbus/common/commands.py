@@ -5,9 +5,10 @@ Subjects: `ee.rpc.<partition>.<op>` reaches the worker that owns the account, `e
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from postbus.common import ids
@@ -38,6 +39,66 @@ class ListMessages(Command):
     """`messages`: one page of a mailbox, newest first. Answer: the body of the listing."""
 
     path: str
+    page: int = 0
+    page_size: int = 20
+
+
+class SearchLabels(BaseModel):
+    """Labels a message has to have, and those it must not have."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    has: list[str] = []
+    not_: list[str] = Field([], alias="not")
+
+
+class SearchQuery(BaseModel):
+    """What to look for (contract, section 8). All that is given has to hold; None and empty text mean nothing.
+
+    Sizes are bytes, dates aware. `seq` and `uid` are sequence sets (RFC 9051, 9); a header that is True or empty only
+    has to be there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    seq: str | None = None
+    uid: str | None = None
+    answered: bool | None = None
+    deleted: bool | None = None
+    draft: bool | None = None
+    flagged: bool | None = None
+    seen: bool | None = None
+    unseen: bool | None = None
+    from_: str | None = Field(None, alias="from")
+    to: str | None = None
+    cc: str | None = None
+    bcc: str | None = None
+    body: str | None = None
+    subject: str | None = None
+    larger: int | None = None
+    smaller: int | None = None
+    modseq: int | None = None
+    before: datetime | None = None
+    since: datetime | None = None
+    sent_before: datetime | None = None
+    sent_since: datetime | None = None
+    email_id: str | None = None
+    thread_id: str | None = None
+    email_ids: list[str] = []
+    header: dict[str, str | Literal[True]] = {}
+    gmail_raw: str | None = None
+    labels: SearchLabels = SearchLabels()
+
+
+class SearchMessages(Command):
+    """`search`: one page of what was found in a mailbox, newest first. Answer: as of `messages`.
+
+    NotSupported where the server lacks the extension a key needs; CommandRefused `BADCHARSET` where it can't search for
+    text that is not ASCII.
+    """
+
+    path: str
+    search: SearchQuery
     page: int = 0
     page_size: int = 20
 

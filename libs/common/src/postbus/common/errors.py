@@ -11,6 +11,7 @@
     ├── ConnectionLost           the peer went away in the middle
     ├── ProtocolError            the peer broke its protocol
     ├── CommandRefused           the peer understood, and said no (IMAP NO, BAD; SMTP 5xx)
+    ├── NotSupported             the peer lacks an extension that this needs
     ├── Unavailable              a part of ours is away or full: bus, store, worker, secrets
     └── DeadlineExceeded         it took longer than the caller allows
 
@@ -113,6 +114,12 @@ class CommandRefused(PostbusError):
         super().__init__(message, code=server_code)
         self.status = status
         self.server_code = server_code
+
+
+class NotSupported(PostbusError):
+    """The peer lacks an extension that this needs; nothing was done."""
+
+    code = "MissingServerExtension"
 
 
 class Unavailable(PostbusError):

@@ -1,4 +1,4 @@
-"""INTERNALDATE: `"17-Jul-1996 02:44:25 -0700"` (RFC 9051, date-time)."""
+"""INTERNALDATE, `"17-Jul-1996 02:44:25 -0700"`, and the days of SEARCH (RFC 9051, date-time and date)."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def compose_internal_date(moment: datetime) -> str:
     """The moment for APPEND, in UTC and without its quotes; it must be aware."""
     utc = moment.astimezone(UTC)
     return f"{utc.day:2d}-{_MONTHS[utc.month - 1]}-{utc.year:04d} {utc:%H:%M:%S} +0000"
+
+
+def compose_search_date(moment: datetime) -> str:
+    """The day of an aware moment for SEARCH, in UTC: `1-Feb-1994` (RFC 9051, date)."""
+    utc = moment.astimezone(UTC)
+    return f"{utc.day}-{_MONTHS[utc.month - 1]}-{utc.year:04d}"
 
 
 @lru_cache(maxsize=256)
