@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from postbus.common.credentials import Credentials
 from postbus.common.errors import (
@@ -17,6 +17,7 @@ from postbus.common.errors import (
     PostbusError,
     TooLarge,
 )
+from postbus.imap_sync import changing
 from postbus.imap_sync.beginning import begin_session
 from postbus.imap_sync.dial import Endpoint, dial
 from postbus.imap_sync.fetching import compose_modifiers, fetch_flags, fetch_rows, stream_section
@@ -24,18 +25,14 @@ from postbus.imap_sync.listing import Lister, Names
 from postbus.imap_sync.mailbox_state import MailboxState
 from postbus.imap_sync.protocol.arguments import Argument, astring, search_criteria, text
 from postbus.imap_sync.protocol.dates import compose_internal_date
-from postbus.imap_sync.protocol.fetches import is_row
 from postbus.imap_sync.protocol.flags import compose_flags, storable
 from postbus.imap_sync.protocol.framer import Response
-from postbus.imap_sync.protocol.ranges import compose_set, merge, split
-from postbus.imap_sync.protocol.responses import (
-    Status,
-    parse_append_uid,
-    parse_untagged,
-)
+from postbus.imap_sync.protocol.ranges import compose_set, merge, split, subtract
+from postbus.imap_sync.protocol.responses import parse_append_uid, parse_untagged
 from postbus.imap_sync.protocol.searches import parse_esearch, parse_search
 from postbus.imap_sync.protocol.values import (
     Appended,
+    Copied,
     Fetched,
     KnownState,
     ListedMailbox,
@@ -55,6 +52,10 @@ LONGEST_IDLE_S: Final = 28 * 60.0  # servers log out who says nothing for 30 min
 NOOP_EVERY_S: Final = 20.0  # where IDLE is not offered
 APPEND_S: Final = 120.0  # from the last byte to the answer
 LOGOUT_S: Final = 5.0
+
+DELETED: Final = "\\Deleted"
+
+_NO_MAILBOX: Final = ("TRYCREATE", "NONEXISTENT")  # RFC 9051, 7.1
 
 
 async def open_connection(
@@ -239,16 +240,78 @@ class ImapConnection:
         self, ranges: Sequence[UidRange], *, add: Sequence[str] = (), remove: Sequence[str] = (), silent: bool = True
     ) -> None:
         """UID STORE +FLAGS and -FLAGS of those flags that the mailbox keeps; messages that are gone are no error."""
-        permanent = self.selected.permanent_flags if self.selected else None
         suffix = ".SILENT" if silent else ""
-        for sign, flags in (("+", storable(add, permanent)), ("-", storable(remove, permanent))):
-            for group in split(merge(ranges)) if flags else ():
-                command = text("UID STORE", compose_set(group), f"{sign}FLAGS{suffix}", compose_flags(flags))
-                try:
-                    await self._wire.run(command, on_response=lambda pieces: is_row(pieces[0]))
-                except CommandRefused as error:
-                    if not Status(error.status, error.message, error.server_code).messages_gone:
-                        raise
+        for sign, flags in (("+", self.storable(add)), ("-", self.storable(remove))):
+            if flags:
+                await changing.store(self._wire, ranges, f"{sign}FLAGS{suffix}", [compose_flags(flags)])
+
+    async def replace_flags(self, ranges: Sequence[UidRange], flags: Sequence[str]) -> None:
+        """UID STORE FLAGS: these and no others. A set of which the mailbox keeps nothing changes nothing."""
+        kept = self.storable(flags)
+        if kept or not flags:
+            await changing.store(self._wire, ranges, "FLAGS.SILENT", [compose_flags(kept)])
+
+    def storable(self, flags: Sequence[str]) -> tuple[str, ...]:
+        """Those flags that the selected mailbox keeps; `\\Recent` is the server's own (RFC 3501, 2.3.2)."""
+        permanent = self.selected.permanent_flags if self.selected else None
+        return tuple(flag for flag in storable(flags, permanent) if flag.lower() != "\\recent")
+
+    async def store_labels(
+        self, ranges: Sequence[UidRange], sign: Literal["+", "-", ""], labels: Sequence[str]
+    ) -> None:
+        """UID STORE of labels of Gmail: add, take away, or (without a sign) these and no others."""
+        await changing.store(self._wire, ranges, f"{sign}X-GM-LABELS.SILENT", changing.compose_labels(labels))
+
+    async def copy(self, ranges: Sequence[UidRange], path: str) -> Copied:
+        """UID COPY; CommandRefused with TRYCREATE, OVERQUOTA, and then nothing was copied."""
+        return await self._transfer("UID COPY", ranges, path)
+
+    async def move(self, ranges: Sequence[UidRange], path: str) -> Copied:
+        """UID MOVE (RFC 6851), else COPY and expunge. What was not copied stays where it is.
+
+        Without UIDPLUS messages that others flagged as deleted may stand in the way of the expunge: then those that
+        were copied stay, flagged as deleted.
+        """
+        if self.has("MOVE"):
+            return await self._transfer("UID MOVE", ranges, path)
+        self._check_deletable()
+        validity, uids = None, dict[int, int]()
+        for group in split(merge(ranges)):
+            copied = await self.copy(group, path)
+            validity = copied.uid_validity or validity
+            uids.update(copied.uids)
+            await self.expunge_uids(group)
+        return Copied(validity, uids)
+
+    async def expunge_uids(self, ranges: Sequence[UidRange]) -> bool:
+        """Flag as deleted and expunge these messages and no others; whether they are gone.
+
+        Without UIDPLUS there is only EXPUNGE of all that is flagged: it is not sent while others are (RFC 4315, 2.1).
+        """
+        self._check_deletable()
+        await self.store_flags(ranges, add=(DELETED,))
+        if self.has("UIDPLUS"):
+            await changing.expunge_uids(self._wire, ranges)
+            return True
+        if subtract(await self.search(("DELETED",)), merge(ranges)):
+            return False
+        await self._wire.run("EXPUNGE", total_s=LONG_S)
+        return True
+
+    def _check_deletable(self) -> None:
+        if not self.storable((DELETED,)) or (self.selected and self.selected.read_only):
+            raise CommandRefused("Messages of this mailbox can not be deleted", server_code="NOPERM")
+
+    async def _transfer(self, verb: str, ranges: Sequence[UidRange], path: str) -> Copied:
+        try:
+            return await changing.transfer(self._wire, verb, ranges, self._names.argument(path))
+        except CommandRefused as error:
+            other = self._names.alternative(path)
+            if other is None or error.server_code not in _NO_MAILBOX:
+                raise
+            copied = await changing.transfer(self._wire, verb, ranges, astring(other))
+            self._names.learn(path, other)
+            return copied
 
     async def append(
         self, path: str, message: bytes, *, flags: Sequence[str] = (), internal_date: datetime | None = None

@@ -136,9 +136,12 @@ def cut(ranges: Iterable[UidRange], size: int) -> Iterator[tuple[UidRange, ...]]
 
 def parse_set(text: str) -> tuple[UidRange, ...]:
     """`1:5,7` of a server, merged. ProtocolError for anything else; `*` has no place in an answer."""
-    if not text:
-        return ()
-    return merge(_parse_range(item) for item in text.split(","))
+    return merge(parse_ranges(text))
+
+
+def parse_ranges(text: str) -> tuple[UidRange, ...]:
+    """The same in the order of the server, repeats kept: in COPYUID the order means something (RFC 4315, 3)."""
+    return tuple(_parse_range(item) for item in text.split(",")) if text else ()
 
 
 def _parse_range(item: str) -> UidRange:

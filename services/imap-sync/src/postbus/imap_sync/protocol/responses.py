@@ -9,9 +9,9 @@ from typing import Final
 
 from postbus.common.errors import ProtocolError
 from postbus.imap_sync.protocol.flags import parse_flags
-from postbus.imap_sync.protocol.ranges import parse_set
+from postbus.imap_sync.protocol.ranges import count, expand, parse_ranges, parse_set
 from postbus.imap_sync.protocol.tokens import decode
-from postbus.imap_sync.protocol.values import Appended, Vanished
+from postbus.imap_sync.protocol.values import Appended, Copied, Vanished
 
 STATUSES: Final = frozenset({"OK", "NO", "BAD", "BYE", "PREAUTH"})
 
@@ -126,6 +126,20 @@ def parse_append_uid(status: Status) -> Appended:
     if not all(number.isascii() and number.isdigit() and len(number) <= 10 for number in (validity, uid)):
         return Appended()
     return Appended(int(validity) or None, int(uid) or None)
+
+
+def parse_copy_uid(status: Status, asked: int) -> Copied:
+    """COPYUID (RFC 4315): where `asked` messages are now; empty without that code, with a malformed or a larger one."""
+    words = status.argument.split()
+    if status.code != "COPYUID" or len(words) != 3:
+        return Copied()
+    try:
+        validity, sources, targets = parse_ranges(words[0]), parse_ranges(words[1]), parse_ranges(words[2])
+    except ProtocolError:
+        return Copied()
+    if not count(sources) == count(targets) <= asked:
+        return Copied()
+    return Copied(validity[0].first, dict(zip(expand(sources), expand(targets), strict=True)))
 
 
 def parse_permanent_flags(status: Status) -> frozenset[str] | None:

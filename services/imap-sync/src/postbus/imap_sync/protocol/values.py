@@ -168,3 +168,11 @@ class Appended:
 
     uid_validity: int | None = None
     uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Where COPY or MOVE put messages: their new uids by the old ones; empty without UIDPLUS (RFC 4315)."""
+
+    uid_validity: int | None = None
+    uids: Mapping[int, int] = field(default_factory=dict)
