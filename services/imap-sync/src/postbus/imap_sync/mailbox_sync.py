@@ -259,6 +259,7 @@ class MailboxSync:
     # announcing
 
     async def _announce(self, progress: Progress, uids: list[int], since: datetime | None) -> None:
+        """Deal with these messages. The last batch is left to the caller to commit, with the state of the server."""
         now = asyncio.get_running_loop().time()
         record = progress.record
         async for batch in self._new_mail.read(self._connection, record, uids, since):
@@ -268,7 +269,8 @@ class MailboxSync:
             given_up = [*self._late.missed(record.path, record.number, batch.missing, now), *batch.hopeless]
             progress.postpone([uid for uid in batch.missing if uid not in given_up])
             await self._give_up(progress, given_up)
-            await progress.commit()
+            if not batch.last:
+                await progress.commit()
 
     async def _give_up(self, progress: Progress, uids: list[int]) -> None:
         """The server lists them and does not give them: say so, once, and go on."""
@@ -289,4 +291,6 @@ class MailboxSync:
             uids = [uid for span in group for uid in range(span.first, span.last + 1)]
             record = self._live.mailbox(path) or record
             index = await self._live.index(record, uids)
-            await self._announce(Progress(self._live, record, index, parse_set(record.late)), uids, since)
+            progress = Progress(self._live, record, index, parse_set(record.late))
+            await self._announce(progress, uids, since)
+            await progress.commit()

@@ -42,6 +42,7 @@ class Batch:
     flags: dict[int, Flags] = field(default_factory=dict)
     missing: list[int] = field(default_factory=list)
     hopeless: list[int] = field(default_factory=list)
+    last: bool = False
 
 
 class NewMail:
@@ -67,7 +68,7 @@ class NewMail:
             batch = await self._read_batch(connection, record, wanted, since)
             self._in_hand = None
             self._limit = min(self._limit * 2, BATCH)
-            batch.hopeless = hopeless
+            batch.hopeless, batch.last = hopeless, not left
             yield batch
 
     def _learn(self) -> None:
