@@ -35,7 +35,7 @@ class ScriptedOwner:
 
     async def start(self, bus: Bus) -> None:
         """Listen as the owner of every partition."""
-        operations = ("mailboxes", "messages", "message", "text", "reference", "reconnect")
+        operations = ("mailboxes", "messages", "search", "message", "text", "reference", "reconnect")
         await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in operations})
 
     def _handler(self, operation: str) -> rpc.Handler:

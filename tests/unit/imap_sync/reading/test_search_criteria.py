@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from postbus.common.commands import SearchQuery
 from postbus.common.errors import BadInput, NotSupported
+from postbus.imap_sync.operations.pages import Page
 from postbus.imap_sync.protocol.arguments import search_criteria
+from postbus.imap_sync.protocol.ranges import to_ranges
 from postbus.imap_sync.search import any_of, compose_search, is_sequence_set
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -184,3 +186,9 @@ def test_whatever_is_asked_for_is_one_command_or_refused(search: dict[str, Any],
         assert isinstance(argument, bytes) or not set(argument) & set("\r\n\0")
     if any(isinstance(one, bytes) and not one.isascii() for one in arguments):
         assert arguments[0] == "CHARSET UTF-8"
+
+
+@given(st.sets(st.integers(1, 300)), st.integers(0, 10), st.integers(1, 50))
+def test_a_page_of_what_is_found_is_a_slice_of_it_newest_first(found: set[int], number: int, size: int) -> None:
+    newest_first = sorted(found, reverse=True)
+    assert Page(number, size).uids(to_ranges(found)) == newest_first[number * size : (number + 1) * size]

@@ -26,6 +26,7 @@ _ERRORS: dict[int, tuple[type[BaseModel], str]] = {
     404: (ErrorAnswer, "There is no such account, mailbox, message, text or attachment"),
     409: (ErrorAnswer, "Others keep changing the same thing; try again"),
     413: (ErrorAnswer, "The request is too large"),
+    422: (ErrorAnswer, "The mail server lacks an extension that this needs"),
     500: (InternalError, "A mistake of this service"),
     503: (NotUsable, "The account, or a part of this service, can't work now; try again later"),
     504: (ErrorAnswer, "The mail server did not answer in time"),
@@ -84,7 +85,9 @@ def build_document(app: FastAPI, *, with_auth: bool = True) -> dict[str, Any]:
 
 
 def _tidy_operation(operation: dict[str, Any]) -> None:
-    operation["responses"].pop("422", None)
+    own = operation["responses"].get("422", {}).get("description") == _ERRORS[422][1]
+    if not own:  # FastAPI's, for requests that are wrong
+        operation["responses"].pop("422", None)
     operation["operationId"] = operation["operationId"].split("_v1_")[0]
 
 

@@ -10,7 +10,7 @@ from postbus.imap_sync.operations.downloads import Reply, send_attachment, send_
 from postbus.imap_sync.operations.filing import file_message
 from postbus.imap_sync.operations.mailboxes import count_mailboxes
 from postbus.imap_sync.operations.message import get_message
-from postbus.imap_sync.operations.messages import list_messages
+from postbus.imap_sync.operations.messages import list_messages, search_messages
 from postbus.imap_sync.operations.reference import get_reference
 from postbus.imap_sync.operations.text import get_text
 
@@ -22,6 +22,7 @@ StreamHandler = Callable[[Session, bytes, float, Reply], Awaitable[None]]
 OPERATIONS: Final[Mapping[str, Handler]] = {
     "mailboxes": count_mailboxes,
     "messages": list_messages,
+    "search": search_messages,
     "message": get_message,
     "text": get_text,
     "reference": get_reference,

@@ -1,28 +1,31 @@
-"""`messages`: one page of a mailbox as JSON (contract, section 7)."""
+"""`messages` and `search`: one page of a mailbox, or of what is found in it, as JSON (contract, sections 7 and 8)."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
 from postbus.common.accounts import MailboxRecord
-from postbus.common.commands import ListMessages
+from postbus.common.commands import ListMessages, SearchMessages
 from postbus.imap_sync.message_info import View, bounded, changing_fields, compose_fields
 from postbus.imap_sync.operations.access import Session, find_mailbox
 from postbus.imap_sync.operations.answers import encode, max_answer
 from postbus.imap_sync.operations.known_rows import KnownRows, MailboxKey
-from postbus.imap_sync.operations.pages import Page, read_page
+from postbus.imap_sync.operations.pages import Page, read_found, read_page
 from postbus.imap_sync.protocol.values import Fetched
 
 log = structlog.get_logger()
 
 MAX_PAGE_SIZE: Final = 1000
 ROWS_AT_ONCE: Final = 50  # composed before others get their turn: about 3 ms
+
+Rows = tuple[int, list[Fetched]]  # out of how many, and those of the page
+Read = Callable[[Page, Mapping[int, bytes]], Awaitable[Rows]]
 
 _known: Final = KnownRows()
 
@@ -31,10 +34,32 @@ async def list_messages(session: Session, payload: bytes, deadline_s: float) -> 
     """Answer with a page; beyond the end it is empty. NotFound `FolderNotFound` for an unknown mailbox."""
     command = ListMessages.model_validate_json(payload)
     mailbox = find_mailbox(session, command.path)
+
+    async def read(page: Page, known: Mapping[int, bytes]) -> Rows:
+        return await read_page(session, mailbox, page, known, deadline_s)
+
+    return await _answer_page(session, mailbox, command, read)
+
+
+async def search_messages(session: Session, payload: bytes, deadline_s: float) -> bytes:
+    """Answer with a page of what is found; errors as `list_messages` and `read_found`."""
+    command = SearchMessages.model_validate_json(payload)
+    mailbox = find_mailbox(session, command.path)
+
+    async def read(page: Page, known: Mapping[int, bytes]) -> Rows:
+        return await read_found(session, mailbox, command.search, page, known, deadline_s)
+
+    return await _answer_page(session, mailbox, command, read)
+
+
+async def _answer_page(
+    session: Session, mailbox: MailboxRecord, command: ListMessages | SearchMessages, read: Read
+) -> bytes:
+    """The answer with the rows that `read` reads: it is told which page, and which rows are known."""
     page = Page(max(command.page, 0), min(max(command.page_size, 1), MAX_PAGE_SIZE))
     key = (session.account.token, session.account.generation, mailbox.number)
     known = _known.of_mailbox(key) if mailbox.uid_validity else {}  # without, nobody knows whose uids these are
-    total, rows = await read_page(session, mailbox, page, known, deadline_s)
+    total, rows = await read(page, known)
     entries = await _compose_entries(rows, mailbox, key, known)
     return _encode_page(entries, total, page, max_answer(session.bus))
 

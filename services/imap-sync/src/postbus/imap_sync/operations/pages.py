@@ -1,4 +1,6 @@
-"""The rows of one page, newest first by sequence number. One FETCH where all is well.
+"""The rows of one page, newest first: of a mailbox by sequence number, or of what a search finds there.
+
+One FETCH where all is well.
 
 Where a server refuses the whole page, or drops the connection, because of one message (Dovecot: a file it can't read),
 that one is found by asking for halves; it stays a row without content, and the others are shown.
@@ -7,22 +9,28 @@ that one is found by asking for halves; it stays a row without content, and the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from postbus.common.accounts import MailboxRecord
+from postbus.common.commands import SearchQuery
 from postbus.common.errors import CommandRefused, ConnectionLost, ProtocolError
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.operations.access import Session, items_for, open_mailbox
-from postbus.imap_sync.protocol.ranges import to_ranges
-from postbus.imap_sync.protocol.values import Fetched, Vanished
+from postbus.imap_sync.protocol.ranges import count, to_ranges
+from postbus.imap_sync.protocol.values import Fetched, UidRange
+from postbus.imap_sync.search import compose_search
 
 log = structlog.get_logger()
 
 MAX_TRIES: Final = 24  # groups that are asked for until the bad messages of a page are found
+
+_Wanted = str | Sequence[int] | None  # sequence numbers, or uids
+_Chosen = tuple[int, _Wanted]  # out of how many, and which
+_Choose = Callable[[ImapConnection], Awaitable[_Chosen]]
 
 _BROKEN: Final = (CommandRefused, ConnectionLost, ProtocolError)
 _CHANGING: Final = ("UID", "FLAGS", "X-GM-LABELS")  # all of a message that is not fixed for ever, and its name
@@ -40,6 +48,17 @@ class Page:
         last = total - self.number * self.size
         return f"{max(last - self.size + 1, 1)}:{last}" if last > 0 else None
 
+    def uids(self, found: Sequence[UidRange]) -> list[int]:
+        """Its uids among those that were found, in sorted ranges; newest first."""
+        skipped, uids = self.number * self.size, list[int]()
+        for span in reversed(found):
+            last = span.last - skipped
+            skipped = max(span.first - 1 - last, 0)
+            uids += range(last, max(span.first - 1, last - self.size + len(uids)), -1)
+            if len(uids) >= self.size:
+                break
+        return uids
+
     def count(self, total: int) -> int:
         """How many pages there are, at least one."""
         return max(-(-total // self.size), 1)
@@ -52,35 +71,68 @@ async def read_page(
 
     Of messages whose uid is known only flags and labels are fetched.
     """
+
+    async def choose(connection: ImapConnection) -> _Chosen:
+        return connection.exists, page.window(connection.exists)
+
+    return await _read(session, mailbox, choose, known, deadline_s)
+
+
+async def read_found(
+    session: Session, mailbox: MailboxRecord, search: SearchQuery, page: Page, known: Collection[int], deadline_s: float
+) -> tuple[int, list[Fetched]]:
+    """How many messages the search finds, and the rows of the page; errors of `compose_search` and of the server."""
+
+    async def choose(connection: ImapConnection) -> _Chosen:
+        found = await connection.search(compose_search(search, connection.capabilities))
+        return count(found), page.uids(found)
+
+    return await _read(session, mailbox, choose, known, deadline_s)
+
+
+async def _read(
+    session: Session,
+    mailbox: MailboxRecord,
+    choose: _Choose,
+    known: Collection[int],
+    deadline_s: float,
+) -> tuple[int, list[Fetched]]:
+    chosen: _Chosen | None = None
     try:
         async with open_mailbox(session, mailbox, deadline_s=deadline_s) as connection:
-            total = connection.exists
-            rows = await _fetch_page(connection, page.window(total), known)
+            chosen = await choose(connection)
+            total, wanted = chosen
+            rows = await _fetch_page(connection, wanted, known)
     except _BROKEN as error:
+        if chosen is None and isinstance(error, CommandRefused):
+            raise
         log.info("page refused", account=session.account.token, path=mailbox.path, reason=error.message)
-        total, rows = await _read_in_groups(session, mailbox, page, known, deadline_s)
+        total, rows = await _read_in_groups(session, mailbox, choose, known, deadline_s)
     return total, [rows[uid] for uid in sorted(rows, reverse=True)]
 
 
-async def _fetch_page(connection: ImapConnection, window: str | None, known: Collection[int]) -> dict[int, Fetched]:
+async def _fetch_page(connection: ImapConnection, wanted: _Wanted, known: Collection[int]) -> dict[int, Fetched]:
     """One FETCH; where some messages are known, one of what can change, and another one for those that are new."""
-    if window is None:
+    if not wanted:
         return {}
     items = items_for(connection)
     if not known:
-        return await _collect(connection.fetch(None, items, by_seq=window))
-    rows = await _fetch_changing(connection, window)
+        return await _fetch(connection, wanted, items)
+    rows = await _fetch_changing(connection, wanted)
     new = [uid for uid in rows if uid not in known]
-    return rows | (await _collect(connection.fetch(to_ranges(new), items)) if new else {})
+    return rows | (await _fetch(connection, new, items) if new else {})
 
 
 async def _read_in_groups(
-    session: Session, mailbox: MailboxRecord, page: Page, known: Collection[int], deadline_s: float
+    session: Session,
+    mailbox: MailboxRecord,
+    choose: _Choose,
+    known: Collection[int],
+    deadline_s: float,
 ) -> tuple[int, dict[int, Fetched]]:
     async with open_mailbox(session, mailbox, deadline_s=deadline_s) as connection:
-        total = connection.exists
-        window = page.window(total)
-        rows = await _fetch_changing(connection, window) if window else {}
+        total, wanted = await choose(connection)
+        rows = await _fetch_changing(connection, wanted) if wanted else {}
     waiting = deque([[uid for uid in rows if uid not in known]])
     for _ in range(MAX_TRIES):
         if not waiting or not (group := waiting.popleft()):
@@ -98,16 +150,18 @@ async def _try_group(
     """The rows of these messages; None where one of them breaks it."""
     try:
         async with open_mailbox(session, mailbox, deadline_s=deadline_s) as connection:
-            return await _collect(connection.fetch(to_ranges(uids), items_for(connection)))
+            return await _fetch(connection, uids, items_for(connection))
     except _BROKEN:
         return None
 
 
-async def _fetch_changing(connection: ImapConnection, window: str) -> dict[int, Fetched]:
-    items = [item for item in items_for(connection) if item in _CHANGING]
-    return await _collect(connection.fetch(None, items, by_seq=window))
+async def _fetch_changing(connection: ImapConnection, wanted: _Wanted) -> dict[int, Fetched]:
+    return await _fetch(connection, wanted, [item for item in items_for(connection) if item in _CHANGING])
 
 
-async def _collect(answers: AsyncIterator[Fetched | Vanished]) -> dict[int, Fetched]:
+async def _fetch(connection: ImapConnection, wanted: _Wanted, items: Sequence[str]) -> dict[int, Fetched]:
     """Rows by uid: some servers repeat themselves."""
+    by_seq = wanted if isinstance(wanted, str) else None
+    ranges = None if isinstance(wanted, str) else to_ranges(wanted or ())
+    answers = connection.fetch(ranges, items, by_seq=by_seq)
     return {row.uid: row async for row in answers if isinstance(row, Fetched) and row.uid}
