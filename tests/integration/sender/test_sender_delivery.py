@@ -231,6 +231,15 @@ async def test_the_way_out_is_one_of_the_configured_addresses(bench: Bench) -> N
     assert b"out.example.test" in raw and b"[127.0.0.9]" in raw
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "::ffff:169.254.169.254"])
+async def test_nothing_is_sent_to_a_metadata_address(bench: Bench, host: str) -> None:
+    anna = await bench.account("anna-metadata", host=host)
+    await bench.start()
+    sent = await bench.submit(anna, "bob@example.test", attempts_limit=1)
+    error = await bench.event(sent, "messageDeliveryError")
+    assert error.data.error_code == "EACCES" and "off limits" in error.data.error
+
+
 async def test_jobs_of_an_account_that_is_gone_are_dropped(bench: Bench) -> None:
     anna = await bench.account("anna-gone")
     sent = await bench.submit(anna, "bob-gone@example.test", raw=message("<gone@x>", b"x\r\n" * 50_000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiosmtplib
 
 from postbus.common.credentials import Credentials
+from postbus.sender.dial import dial
 from postbus.sender.faults import failures
 from postbus.sender.outcome import CLOSING, DeliveryFailed, Failure
 from postbus.sender.session import Server, Session, Timeouts
@@ -12,14 +13,15 @@ from postbus.sender.session import Server, Session, Timeouts
 
 async def open_session(server: Server, credentials: Credentials | None, timeouts: Timeouts) -> Session:
     """Connect, upgrade where offered, log in. DeliveryFailed with what went wrong."""
+    with failures("CONN"):
+        connected = await dial(server.host, server.port, local_address=server.local_address, limit_s=timeouts.connect_s)
     client = aiosmtplib.SMTP(
-        hostname=server.host,
-        port=server.port,
+        hostname=server.host,  # for the certificate
+        sock=connected,
         use_tls=server.secure,
         start_tls=False,  # by ourselves: failures have to be told apart
         tls_context=server.tls,
         local_hostname=server.ehlo_name,
-        source_address=(server.local_address, 0) if server.local_address else None,
         timeout=timeouts.connect_s,
     )
     try:
