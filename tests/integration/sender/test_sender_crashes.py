@@ -117,6 +117,26 @@ async def test_an_outcome_that_was_kept_is_told_without_sending(bench: Bench) ->
     assert await asyncio.to_thread(bench.mail.messages, "bob-kept@example.test") == []
 
 
+async def test_a_store_that_refuses_to_write_meanwhile_does_not_make_a_delivered_message_uncertain(
+    bench: Bench,
+) -> None:
+    anna = await bench.account("anna-store")
+    await bench.start(again_s=0.2)
+    sent = await bench.submit(anna, "slowdata-1@example.test")
+    await bench.in_phase(sent, "data")
+    await bench.parts.redis.config_set("min-replicas-to-write", 1)
+    try:
+        await bench.received("slowdata-1@example.test", sent)
+        await asyncio.sleep(1.5)  # the answer comes meanwhile, and can't be kept: there is nothing to wait for
+        assert await bench.phase(sent) == "data"
+    finally:
+        await bench.parts.redis.config_set("min-replicas-to-write", 0)
+    await bench.event(sent, "messageSent")
+    await bench.idle()
+    assert [event.event for event in bench.events_of(sent)] == ["messageSent"]
+    assert await bench.phase(sent) == "ended" and len(bench.filings) == 1
+
+
 async def test_a_job_somebody_else_works_on_is_left_alone(bench: Bench) -> None:
     anna = await bench.account("anna-busy")
     sent = await bench.submit(anna, "bob-busy@example.test")

@@ -101,6 +101,10 @@ class Phases:
         """Say that we are still at it."""
         await self._write("seen", str(_now_ms()))
 
+    async def withdraw(self) -> None:
+        """Let somebody else begin at once, as the end of the message did not go out whatever `enter_data` wrote."""
+        await self._write("phase", "sending", "seen", "0")
+
     async def release(self) -> None:
         """Let somebody else begin at once."""
         await self._write("seen", "0")

@@ -6,6 +6,7 @@ cured by the job coming again. A job whose end of data went out without an answe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,7 +16,7 @@ import structlog
 from postbus.common import jobs
 from postbus.common.accounts import Account
 from postbus.common.bus.queue import drop_raw, put_filing, schedule_submission
-from postbus.common.errors import PostbusError
+from postbus.common.errors import PostbusError, Unavailable
 from postbus.common.jobs import Envelope, Filing, Submission
 from postbus.common.service import Parts
 from postbus.common.times import now
@@ -30,6 +31,8 @@ from postbus.sender.retry import RetryPolicy
 log = structlog.get_logger()
 
 BUSY_AGAIN_S: Final = 15.0
+KEEP_OUTCOME_S: Final = 600.0  # so long a store that is away is waited for
+KEEP_AGAIN_S: Final = 0.5
 _UNHEARD: Final = "The connection ended before the server confirmed the message; it may have been delivered"
 
 
@@ -82,10 +85,13 @@ class SendHandler:
                 return outcome
         try:
             outcome = await self._attempt(account, submission, inline, phases)
+        except PostbusError:  # the end of the message did not go out
+            await _quietly(phases.withdraw())
+            raise
         except BaseException:
             await _quietly(phases.release())
             raise
-        await _quietly(phases.end(outcome))  # without it the rest goes on: only a crash now would make it uncertain
+        await _keep(phases, outcome)
         return outcome
 
     async def _attempt(self, account: Account, submission: Submission, inline: bytes, phases: Phases) -> Outcome:
@@ -174,6 +180,19 @@ def _log(submission: Submission, outcome: Outcome) -> None:
         log.warning(
             "message not sent", **about, code=outcome.failure.code, reply=outcome.failure.reply_code, again=again
         )
+
+
+async def _keep(phases: Phases, outcome: Outcome) -> None:
+    """Store the outcome, waiting for a store that is away: without it the same job would be uncertain next time."""
+    try:
+        async with asyncio.timeout(KEEP_OUTCOME_S):
+            while True:
+                try:
+                    return await phases.end(outcome)
+                except Unavailable:
+                    await asyncio.sleep(KEEP_AGAIN_S)
+    except TimeoutError:
+        log.error("outcome of a submission could not be kept", queue_id=phases.queue_id)
 
 
 async def _quietly(step: Awaitable[None]) -> None:
