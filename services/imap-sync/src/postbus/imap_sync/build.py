@@ -18,6 +18,7 @@ from postbus.common.events import (
 )
 from postbus.common.times import iso, now
 from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.new_mail import is_older
 from postbus.imap_sync.protocol.ranges import MAX_UID, compose_set, contains, cut, intersect, to_ranges
 from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange
@@ -54,6 +55,7 @@ class Builder:
         top = (selected.uid_next or MAX_UID + 1) - 1
         fresh = to_ranges(await self._uids_since(since, top)) if since else ()
         wiped: int | None = record.number if record.synced or reason is Reason.LOST else None
+        retired = record if base.number != record.number else None
         messages = unseen = last_uid = 0
         index = MailboxIndex()
         slices = await self._slices(selected, top)
@@ -68,8 +70,8 @@ class Builder:
             if position < len(slices):
                 base = base.model_copy(update={**counts, "synced": False})
                 written, _ = index.take_changes()
-                await self._live.commit(Commit([MailboxChange(base.path, base, written, (), wiped, numbered)]))
-                wiped, numbered = None, False
+                await self._live.commit(Commit([MailboxChange(base.path, base, written, (), wiped, numbered, retired)]))
+                wiped, numbered, retired = None, False, None
                 index.forget_below(last_uid)
         done = base.model_copy(
             update={
@@ -84,7 +86,7 @@ class Builder:
             }
         )
         written, _ = index.take_changes()
-        change = MailboxChange(done.path, done, written, (), wiped, numbered)
+        change = MailboxChange(done.path, done, written, (), wiped, numbered, retired)
         await self._live.defer(self._told(change, record, done, reason))
         log.info("mailbox indexed", account=self._live.token, path=done.path, messages=messages, reason=reason.value)
         return bool(fresh)
@@ -127,7 +129,7 @@ class Builder:
             low = max(high - window + 1, 1)
             hits = 0
             async for row in self._connection.fetch(None, ("UID", "INTERNALDATE"), by_seq=f"{low}:{high}"):
-                if isinstance(row, Fetched) and row.uid and row.internal_date and row.internal_date >= since:
+                if isinstance(row, Fetched) and row.uid and row.internal_date and not is_older(row, since):
                     hits += 1
                     found += [row.uid] if row.uid <= top else []
             if not hits:

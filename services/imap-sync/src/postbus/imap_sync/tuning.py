@@ -16,7 +16,7 @@ class Tuning:
     idle_s: float = 240.0  # providers and NAT drop an IDLE that is longer (Yahoo: 3 to 5 minutes)
     linger_s: float = 0.3  # between finding something and asking whether there is more
     audit_s: float = 86_400.0  # between full compares of a mailbox
-    parked_s: float = 6 * 3600.0  # for a mailbox that can't be selected
+    parked_s: float = 6 * 3600.0  # at most, for a mailbox that can't be selected
     connect_s: float = 30.0
     rescan_s: float = 30.0  # between looks at which accounts there are
     first_backoff_s: float = 2.0
@@ -42,3 +42,15 @@ class Clocks:
     compared_at: dict[str, float] = field(default_factory=dict)
     audit_at: dict[str, float] = field(default_factory=dict)
     parked_until: dict[str, float] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)  # of mailboxes that could not be selected, in a row
+
+    def park(self, path: str, now: float, longest_s: float) -> None:
+        """Leave a mailbox alone, longer each time, and list again: most often it has just been renamed or removed."""
+        self.refusals[path] = self.refusals.get(path, 0) + 1
+        self.parked_until[path] = now + min(10.0 ** min(self.refusals[path] - 1, 9), longest_s)
+        self.list_at = 0.0
+
+    def forget(self, path: str) -> None:
+        """The mailbox is gone; another one of this name has nothing to do with it."""
+        for times in (self.compared_at, self.audit_at, self.parked_until, self.refusals):
+            times.pop(path, None)

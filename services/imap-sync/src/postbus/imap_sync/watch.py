@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 import structlog
@@ -32,6 +32,7 @@ from postbus.imap_sync.tuning import Clocks, Tuning
 log = structlog.get_logger()
 
 JITTER = (0.8, 1.2)
+OVERLAP = timedelta(seconds=10)  # mail may be moved, unseen, between a listing and the looks that follow it
 LINGER_PASSES = 10  # an account that is always busy is in passes for a tenth of the time
 LONGEST_LINGER_S = 1.0
 
@@ -80,7 +81,7 @@ class Watcher:
         self._main: str | None = None
         self._uncompared = False
         self._lost: set[str] = set()
-        self._listed_at: datetime | None = None
+        self._listed = False
         self.gmail = False
 
     def poke(self, path: str) -> None:
@@ -187,22 +188,22 @@ class Watcher:
 
     async def _list(self) -> bool:
         """LIST, with STATUS where LIST gives it; whether anything had changed."""
+        asked_at = now()
         listed = await self._connection.list_mailboxes(with_status=True)
         if not any(mailbox.selectable for mailbox in listed):  # trap: never a reason to forget mailboxes
             raise ProtocolError("the server lists no mailboxes", code="EmptyListing")
         known = {record.path: record for record in self._live.mailboxes()}
         plan = plan_listing(known, listed, self._live.account.record)
         plan.statuses |= await self._connection.statuses(self._without_status(plan, listed))
-        if plan.new and not self._listed_at:
+        if plan.new and not self._listed:
             self._lost = await self._live.lost_paths()
         since = self._since()
-        listed_at = now()
         await self._apply(plan)
         self.gmail = is_gmail(self._connection.capabilities, list(self._live.mailboxes()))
         self._main = next((row.path for row in self._watched()), None)
-        changed = await self._look_at_all(plan.statuses, since)
-        self._listed_at = listed_at
         self._clocks.list_at = self._now() + self._resync_s()
+        changed = await self._look_at_all(plan.statuses, since)
+        self._note_listing(asked_at)
         return bool(plan.new or plan.gone) or changed
 
     def _without_status(self, plan: ListingPlan, listed: Sequence[ListedMailbox]) -> list[str]:
@@ -214,12 +215,19 @@ class Watcher:
     def _since(self) -> datetime | None:
         """Mail of a mailbox not seen before is new when it came after we last looked at which mailboxes there are."""
         account = self._live.account
-        if self._listed_at is not None:
-            return max(filter(None, (self._listed_at, account.record.notify_from)))
-        if not account.connected_before:
-            return account.record.notify_from
-        seen = datetime.fromisoformat(account.sync_time) if account.sync_time else None
-        return max(filter(None, (seen, account.record.notify_from)), default=None) if seen else None
+        notify_from = account.record.notify_from
+        if not account.connected_before and not self._listed:
+            return notify_from
+        seen = self._live.listed_at
+        if seen is None:  # stored by a version that did not note it
+            seen = datetime.fromisoformat(account.sync_time) if account.sync_time else None
+        return max(filter(None, (seen - OVERLAP, notify_from))) if seen else None
+
+    def _note_listing(self, asked_at: datetime) -> None:
+        """All mailboxes of this listing were looked at; where one was gone by then, the next listing tells why."""
+        self._listed = True
+        if self._clocks.list_at > self._now():
+            self._live.listed_at = asked_at
 
     async def _apply(self, plan: ListingPlan) -> None:
         """Commit the rows of the listing, with the events of those that are gone."""
@@ -233,7 +241,8 @@ class Watcher:
             commit.mailboxes.append(MailboxChange(row.path, fresh, numbered=numbered))
         commit.mailboxes += [MailboxChange(row.path, row) for row in plan.changed]
         for row in plan.gone:
-            commit.mailboxes.append(MailboxChange(row.path, None, wiped=row.number))
+            commit.mailboxes.append(MailboxChange(row.path, None, wiped=row.number, retired=row))
+            self._clocks.forget(row.path)
             info = MailboxInfo(path=row.path, name=row.name, special_use=row.special_use or False)
             account = self._live.account.record.account
             event = MailboxDeleted(account=account, path=row.path, special_use=row.special_use, data=info)
@@ -250,7 +259,7 @@ class Watcher:
         rows = self._watched()
         for record in rows:
             status = statuses.get(record.path)
-            first = record.path == self._main and self._listed_at is None
+            first = record.path == self._main and not self._listed
             if first or self._differs(record, status):
                 changed |= await self._visit(record, status, since)
         paths = {record.path for record in rows}
@@ -292,10 +301,10 @@ class Watcher:
             if self._connection.closed or path == self._main:
                 raise
             log.warning("mailbox parked", account=self._live.token, path=path, reason=error.message)
-            self._clocks.parked_until[path] = self._now() + self._tuning.parked_s
-            self._clocks.list_at = 0.0
+            self._clocks.park(path, self._now(), self._tuning.parked_s)
             return False
         self._lost.discard(path)
+        self._clocks.refusals.pop(path, None)
         first_audit = self._now() + self._tuning.audit_s * random.uniform(0.3, 1.0)  # noqa: S311
         self._clocks.audit_at.setdefault(path, first_audit)
         if full:
@@ -318,4 +327,5 @@ class Watcher:
             number, numbered = await self._live.number(status.uid_validity, record.path)
         row = record.model_copy(update={**facts, "number": number, "uid_validity": status.uid_validity})
         if row != record and not record.synced:
-            await self._live.defer(Commit([MailboxChange(row.path, row, numbered=numbered)]))
+            retired = record if number != record.number else None
+            await self._live.defer(Commit([MailboxChange(row.path, row, numbered=numbered, retired=retired)]))

@@ -44,7 +44,10 @@ _ACCOUNT, _OUTBOX, _MAILBOXES, _NUMBERS = 1, 2, 3, 4
 
 @dataclass(slots=True)
 class MailboxChange:
-    """What becomes of one mailbox: its row (None: it goes), the fields of its index, and its number if that is new."""
+    """What becomes of one mailbox: its row (None: it goes), the fields of its index, and its number if that is new.
+
+    The number of `retired` is never given again: what comes under its path later is another mailbox, with other events.
+    """
 
     path: str
     row: MailboxRecord | None
@@ -52,6 +55,7 @@ class MailboxChange:
     deleted: Sequence[str] = ()
     wiped: int | None = None  # number of the index to drop first
     numbered: bool = False
+    retired: MailboxRecord | None = None
 
 
 @dataclass(slots=True)
@@ -113,6 +117,9 @@ def _add_rows(calls: _Calls, changes: Sequence[MailboxChange]) -> None:
     """Rows and numbers of all mailboxes in one call each; of several changes of one mailbox the last row counts."""
     rows = {change.path: change.row for change in changes}
     numbers: list[Value] = []
+    for change in changes:
+        if (old := change.retired) is not None:
+            calls.add("HDEL", _NUMBERS, [f"n:{old.number}", number_name(old.uid_validity, old.path)])
     for change in changes:
         if change.numbered and change.row is not None:
             named = number_name(change.row.uid_validity, change.path)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 from postbus.common.accounts import Account, MailboxRecord
 from postbus.common.events import Envelope, Event, seal_event
+from postbus.common.times import iso
 from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.protocol.values import UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name
@@ -30,6 +32,7 @@ class LiveAccount:
         self.epoch = epoch
         self.outbox = outbox
         self.rows: dict[str, bytes] = {}
+        self.listed_at: datetime | None = None  # when all mailboxes were last listed and looked at
         self._commit = ""
         self._last_number = 0
         self._deferred = Commit()
@@ -44,6 +47,7 @@ class LiveAccount:
         """Take the account over and read its rows. Fenced when a later owner has it."""
         taken = await self._store.take(self.token, self.epoch)
         self._commit, self._last_number = taken.commit, taken.last_number
+        self.listed_at = taken.listed_at
         self.rows = await self._store.rows(self.token)
         self._deferred = Commit()
         self.outbox.note(taken.waiting)
@@ -118,6 +122,8 @@ class LiveAccount:
             whole, self._deferred = self._deferred, Commit()
             whole.add(commit)
             whole.fields["lastNumber"] = str(self._last_number)
+            if self.listed_at is not None:
+                whole.fields["listTime"] = iso(self.listed_at)
             name = secrets.token_hex(8)
             waiting = await self._store.commit(
                 self.token, self.epoch, self.account.generation, self._commit, name, whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -27,11 +28,11 @@ log = structlog.get_logger()
 
 # KEYS: account, outbox. ARGV: epoch. Marks the account as ours, unless a later owner has done so.
 _TAKE = Script("""
-local known = redis.call('HMGET', KEYS[1], 'fence', 'record', 'commit', 'lastNumber')
+local known = redis.call('HMGET', KEYS[1], 'fence', 'record', 'commit', 'lastNumber', 'listTime')
 if not known[2] then return {-1} end
 if tonumber(known[1] or '0') > tonumber(ARGV[1]) then return {0} end
 if known[1] ~= ARGV[1] then redis.call('HSET', KEYS[1], 'fence', ARGV[1]) end
-return {1, known[3] or '', known[4] or '0', redis.call('LLEN', KEYS[2])}
+return {1, known[3] or '', known[4] or '0', redis.call('LLEN', KEYS[2]), known[5] or ''}
 """)
 # KEYS: account, outbox. ARGV: epoch, SHA-1 of the first entry, how many to remove. Sent twice it works once: then the
 # first entry is another one.
@@ -69,11 +70,12 @@ class IndexLost(PostbusError):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What taking an account over tells: the last commit, the last mailbox number, how many events wait."""
+    """What taking an account over tells: the last commit and mailbox number, how many events wait, the last listing."""
 
     commit: str
     last_number: int
     waiting: int
+    listed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class SyncStore:
         """Fence earlier owners off; Fenced when there is a later one."""
         status, *rest = await _TAKE.run(self._redis, [keys.account(token), keys.outbox(token)], [epoch])
         _raise_refused(int(status))
-        return Taken(as_text(rest[0]), int(rest[1]), int(rest[2]))
+        listed_at = datetime.fromisoformat(as_text(rest[3])) if rest[3] else None
+        return Taken(as_text(rest[0]), int(rest[1]), int(rest[2]), listed_at)
 
     async def rows(self, token: str) -> dict[str, bytes]:
         """The rows of all mailboxes, by path, as they are stored."""

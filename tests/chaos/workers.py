@@ -1,0 +1,96 @@
+"""Workers of imap-sync as processes that a test may kill at any moment.
+
+`python -m tests.chaos.workers NATS REDIS` reads `start NAME` lines, forks a worker for each and prints its process id.
+It ends, and its workers with it, when its input does.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from typing import Self
+
+import uvloop
+
+from postbus.common.config import Config
+from postbus.common.logs import configure_logs
+from postbus.common.service import open_parts
+from postbus.imap_sync.service import serve
+from tests.integration.imap_sync.syncing import KEY_RING, QUICK
+
+START_TIMEOUT_S = 30.0
+
+
+class Workers:
+    """The processes of one test, by name."""
+
+    def __init__(self, nats_url: str, redis_url: str) -> None:
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.workers", nats_url, redis_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pids: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.close()
+        self._zygote.wait(START_TIMEOUT_S)
+        self._zygote.stdout.close()
+
+    def start(self, name: str) -> None:
+        """Start a worker under a name that no living one has."""
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.write(f"start {name}\n")
+        self._zygote.stdin.flush()
+        self.pids[name] = int(self._zygote.stdout.readline())
+
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        os.kill(self.pids.pop(name), signal.SIGKILL)
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP: as a machine that stands still for a while."""
+        os.kill(self.pids[name], signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """SIGCONT."""
+        os.kill(self.pids[name], signal.SIGCONT)
+
+
+async def _work(nats: str, redis: str, name: str) -> None:
+    async with AsyncExitStack() as stack:
+        parts = await open_parts(stack, "imap-sync", Config(redis=redis, nats=nats, secret=KEY_RING))
+        await serve(replace(parts, worker=name), QUICK)
+
+
+def _main(nats: str, redis: str) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
+    children = []
+    for line in iter(sys.stdin.readline, ""):
+        name = line.split()[1]
+        pid = os.fork()
+        if pid == 0:
+            os.close(0)
+            configure_logs("error", service=name)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_work(nats, redis, name))
+            os._exit(0)
+        children.append(pid)
+        print(pid, flush=True)
+    for pid in children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], sys.argv[2])
