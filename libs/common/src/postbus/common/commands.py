@@ -112,6 +112,42 @@ class GetMessage(Command):
     mark_as_seen: bool = False
 
 
+class Change(BaseModel):
+    """Flags or labels to add and to take away; `set`, where it is not None, stands for all of them and wins."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    add: list[str] = []
+    delete: list[str] = []
+    set: list[str] | None = None
+
+
+class UpdateMessage(Command):
+    """`update-message`: flags and labels of one message. Answer: `{flags?, labels?}`.
+
+    Each tells of what was asked whether it was done, and as `result` what there is now. Labels are Gmail's; elsewhere
+    they are left out.
+    """
+
+    message: str
+    flags: Change | None = None
+    labels: Change | None = None
+
+
+class MoveMessage(Command):
+    """`move-message`: one message to another mailbox of the account. Answer: `{path, id?, uid?}`."""
+
+    message: str
+    path: str
+
+
+class DeleteMessage(Command):
+    """`delete-message`: to Trash; for good with `force`, and out of Trash and Junk. Answer: `{deleted, moved?}`."""
+
+    message: str
+    force: bool = False
+
+
 class GetText(Command):
     """`text`: the text of a message by its text id. Answer: `{plain?, html?, hasMore}`."""
 
