@@ -18,11 +18,14 @@ async def ask_owner(parts: Parts, operation: str, command: Command, *, deadline_
     """The answer of the owner, byte for byte.
 
     NotFound for an unknown account, AccountNotUsable with the state of one that can't be connected; the record is
-    only read when the owner does not answer, so that an answer costs the store nothing here.
+    only read when the owner does not answer, so that an answer costs the store nothing here, and then at once, not
+    after the time a takeover may last.
     """
     subject = owner_subject(ids.account_token(command.account), operation)
     try:
-        return await rpc.call(parts.bus, subject, command, deadline_s=deadline_s)
+        return await rpc.call(
+            parts.bus, subject, command, deadline_s=deadline_s, when_unowned=_explainer(parts, command.account)
+        )
     except PostbusError as error:
         await explain(parts, command.account, error)
         raise
@@ -36,7 +39,9 @@ async def open_owner_download(
     subject = owner_subject(ids.account_token(command.account), operation)
     opened = False
     try:
-        async with open_download(parts.bus, subject, command, deadline_s=deadline_s) as download:
+        async with open_download(
+            parts.bus, subject, command, deadline_s=deadline_s, when_unowned=_explainer(parts, command.account)
+        ) as download:
             opened = True
             yield download
     except rpc.NotOwner as error:
@@ -60,3 +65,7 @@ async def explain(parts: Parts, account_id: str, error: PostbusError) -> None:
         raise AccountNotUsable("The account has no IMAP side in use", code="IMAPUnavailable", state=state) from error
     if isinstance(error, AccountNotUsable) and "state" not in error.details:
         error.details["state"] = state.value
+
+
+def _explainer(parts: Parts, account_id: str) -> rpc.WhenUnowned:
+    return lambda: explain(parts, account_id, rpc.NotOwner("nobody owns the account"))

@@ -72,13 +72,15 @@ class Download:
 
 
 @asynccontextmanager
-async def open_download(bus: Bus, subject: str, request: BaseModel, *, deadline_s: float) -> AsyncIterator[Download]:
-    """Ask for a body and read it; leaving the block early stops the writer. Errors as `rpc.call`."""
+async def open_download(
+    bus: Bus, subject: str, request: BaseModel, *, deadline_s: float, when_unowned: rpc.WhenUnowned | None = None
+) -> AsyncIterator[Download]:
+    """Ask for a body and read it; leaving the block early stops the writer. Errors and the rest as `rpc.call`."""
     inbox = bus.nc.new_inbox()
     frames: asyncio.Queue[Msg] = asyncio.Queue(WINDOW_FRAMES + 2)
     subscription = await bus.nc.subscribe(inbox, cb=frames.put)
     try:
-        head = await _ask(bus, subject, request, inbox, frames, deadline_s)
+        head = await _ask(bus, subject, request, inbox, frames, deadline_s, when_unowned)
         credit = (head.headers or {}).get(CREDIT_HEADER, "")
         download = Download(head.data, bus, frames, credit, max(IDLE_S, deadline_s))
         try:
@@ -141,7 +143,13 @@ class _Credits:
 
 
 async def _ask(
-    bus: Bus, subject: str, request: BaseModel, inbox: str, frames: asyncio.Queue[Msg], deadline_s: float
+    bus: Bus,
+    subject: str,
+    request: BaseModel,
+    inbox: str,
+    frames: asyncio.Queue[Msg],
+    deadline_s: float,
+    when_unowned: rpc.WhenUnowned | None,
 ) -> Msg:
     """Send the request until somebody takes it; the first frame is the head or an error."""
     payload = request.model_dump_json(by_alias=True).encode()
@@ -157,6 +165,8 @@ async def _ask(
                 raise rpc.NotOwner("nobody listens")
             rpc.raise_error_reply(frame)
         except rpc.NotOwner as error:
+            if when_unowned is not None and attempt == 0:
+                await when_unowned()
             if loop.time() > min(until, patience):
                 raise rpc.no_worker() from error
             await asyncio.sleep(rpc.RETRY_STEPS_S[min(attempt, len(rpc.RETRY_STEPS_S) - 1)])

@@ -35,6 +35,7 @@ _MORE = frozenset({"fields", "status", "server_code"})  # what BadInput and Comm
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 Guarded = Callable[[Msg, float], Awaitable[None]]
+WhenUnowned = Callable[[], Awaitable[None]]
 
 
 class NotOwner(PostbusError):
@@ -44,10 +45,13 @@ class NotOwner(PostbusError):
     retriable = True
 
 
-async def call(bus: Bus, subject: str, request: BaseModel, *, deadline_s: float) -> bytes:
+async def call(
+    bus: Bus, subject: str, request: BaseModel, *, deadline_s: float, when_unowned: WhenUnowned | None = None
+) -> bytes:
     """Send a command and return its answer.
 
     Raises what the other side raised; DeadlineExceeded after `deadline_s`; Unavailable when nobody takes it.
+    `when_unowned` runs once, before the first wait for an owner, and may end the call by raising.
     """
     payload = request.model_dump_json(by_alias=True).encode()
     started = time.monotonic()
@@ -58,6 +62,8 @@ async def call(bus: Bus, subject: str, request: BaseModel, *, deadline_s: float)
         try:
             return await _call_once(bus, subject, payload, left)
         except NotOwner as error:
+            if when_unowned is not None and attempt == 0:
+                await when_unowned()
             waited = time.monotonic() - started
             if waited > TAKEOVER_S:
                 raise no_worker() from error
