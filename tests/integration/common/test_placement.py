@@ -33,6 +33,8 @@ class Worker:
         self.running: dict[int, int] = {}
         self.claims: list[tuple[int, int]] = []
         self.fail_next_claim = False
+        self.slow: set[int] = set()
+        self.freed = asyncio.Event()
         self.placement = Placement(
             cluster.redis, "test", name, PARTITIONS, self.on_claim, self.on_release, cluster.announce
         )
@@ -47,6 +49,8 @@ class Worker:
         self.claims.append((partition, epoch))
 
     async def on_release(self, partition: int) -> None:
+        if partition in self.slow:
+            await self.freed.wait()
         del self.running[partition]
 
     async def kill(self) -> None:
@@ -183,3 +187,59 @@ async def test_epochs_only_grow_even_when_the_store_has_lost_them(cluster: Clust
     before = dict(worker.running)
     await redis.delete(keys.placement("test")[1])
     await cluster.until(lambda: all(worker.running.get(p, 0) > epoch for p, epoch in before.items()))
+
+
+async def test_a_store_that_was_away_moves_nothing(redis: Redis, cluster: Cluster) -> None:
+    for name in "abc":
+        cluster.add(name)
+    await cluster.settle()
+    before = {name: list(worker.claims) for name, worker in cluster.workers.items()}
+    await redis.client_pause(LEASE_MS * 2)
+    await cluster.until(lambda: not any(worker.placement.sure for worker in cluster.workers.values()))
+    await cluster.until(lambda: all(worker.placement.sure for worker in cluster.workers.values()))
+    await asyncio.sleep(LEASE_MS / 1000 * 1.2)  # as long as one that came back first is patient
+    await cluster.settle()
+    assert {name: worker.claims for name, worker in cluster.workers.items()} == before
+
+
+async def test_one_that_does_not_come_back_with_the_store_is_taken_over_all_the_same(
+    redis: Redis, cluster: Cluster
+) -> None:
+    for name in "ab":
+        cluster.add(name)
+    await cluster.settle()
+    await redis.client_pause(LEASE_MS * 2)
+    await cluster.workers["a"].kill()
+    await cluster.settle()
+    assert len(cluster.workers["b"].running) == PARTITIONS
+
+
+async def test_a_partition_that_is_slow_to_close_costs_neither_the_lease_nor_the_others(cluster: Cluster) -> None:
+    slow = cluster.add("a")
+    await cluster.settle()
+    slow.slow = set(range(PARTITIONS))
+    next_owner = cluster.add("b")
+    await cluster.until(lambda: len(slow.placement.owned) < PARTITIONS)
+    slow.slow = {min(set(range(PARTITIONS)) - slow.placement.owned.keys())}
+    leaving = set(range(PARTITIONS)) - slow.placement.owned.keys()
+    await asyncio.sleep(LEASE_MS / 1000 * 1.5)  # beyond the lease
+    assert slow.placement.sure
+    assert not next_owner.running
+    slow.freed.set()
+    await cluster.settle()
+    assert set(next_owner.running) == leaving
+    assert not slow.claims[PARTITIONS:]
+
+
+async def test_who_stops_holds_up_nobody_with_what_closes_slowly(cluster: Cluster) -> None:
+    slow = cluster.add("a")
+    await cluster.settle()
+    slow.slow = {0}
+    next_owner = cluster.add("b")
+    stopping = asyncio.create_task(slow.stop())
+    assert await cluster.until(lambda: len(next_owner.running) == PARTITIONS) < LEASE_MS / 1000
+    assert set(slow.running) == {0}
+    assert not slow.placement.sure
+    slow.freed.set()
+    await stopping
+    assert not slow.running

@@ -2,7 +2,8 @@
 
 A plan that every worker computes alike from the live members says who *should* own a partition; the lease says who
 *does*. Every write of state is fenced by the epoch of the lease, so safety rests on the store's order, not on clocks.
-A worker that can't reach the store keeps what it has and gives up only what somebody else has claimed since.
+A worker that can't reach the store keeps what it has and gives up only what somebody else has claimed since; when the
+store is back, the others get a lease time to say that they live before anybody takes what was theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from redis.asyncio import Redis
 
 from postbus.common.errors import Unavailable
 from postbus.common.store import keys
-from postbus.common.store.client import Script, as_text, store_errors
+from postbus.common.store.client import Script, Value, as_text, store_errors
 
 log = structlog.get_logger()
 
@@ -34,17 +35,17 @@ redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
 return redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
 """)
-# ARGV: worker, partition ... Returns the epoch of each, or -1 where a live worker holds it.
+# ARGV: worker, 0 to spare also what dead workers hold, partition ... Returns the epoch of each, -1 where it is held.
 _CLAIM = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local result = {}
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local held = redis.call('HGET', KEYS[2], ARGV[i]) or '|0'
   local owner, epoch = string.match(held, '^(.-)|(%d+)$')
   local expiry = tonumber(redis.call('ZSCORE', KEYS[1], owner) or '0')
   if owner == ARGV[1] then result[#result + 1] = tonumber(epoch)
-  elseif owner ~= '' and expiry >= now then result[#result + 1] = -1
+  elseif owner ~= '' and (expiry >= now or ARGV[2] == '0') then result[#result + 1] = -1
   else
     local fresh = math.max(tonumber(epoch) + 1, now)
     redis.call('HSET', KEYS[2], ARGV[i], ARGV[1] .. '|' .. string.format('%.0f', fresh))
@@ -98,10 +99,16 @@ class Placement:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     owned: dict[int, int] = field(default_factory=dict)
     _stopping: bool = field(default=False)
-    _acting: asyncio.Lock = field(default_factory=asyncio.Lock)  # no claim is under way while we give up
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # one step at a time, and the last one is `stop`
     _plan_of: tuple[str, ...] = field(default=())
     _plan: dict[int, str] = field(default_factory=dict)
+    _beat_at: float | None = field(default=None)  # when the last beat that counted was sent
+    _patient_until: float = field(default=0.0)
+
+    @property
+    def sure(self) -> bool:
+        """Whether nobody else can have claimed what we own: the last beat is younger than the lease."""
+        return self._beat_at is not None and time.monotonic() - self._beat_at < LEASE_MS / 1000
 
     async def run(self) -> None:
         """Take and give partitions until `stop`; a store that is away changes nothing."""
@@ -117,15 +124,18 @@ class Placement:
             await self._sleep(max(0.0, wait - (time.monotonic() - started)))
 
     async def stop(self) -> None:
-        """Give everything up in order: close, release, say so. The next owner starts at once."""
+        """Give everything up in order: close, release, say so. The next owner waits for no laggard."""
         self._stopping = True
         self.changed.set()
         async with self._busy:
+            closing = asyncio.ensure_future(self._give_up(list(self.owned)))
+            await asyncio.wait([closing], timeout=BEAT_S)
             await self._sign_off()
-        await self.announce()
+            await self.announce()
+            await closing
 
     async def _sign_off(self) -> None:
-        await self._give_up(list(self.owned))
+        self._beat_at = None
         members, _ = keys.placement(self.name)
         try:
             async with store_errors():
@@ -137,22 +147,35 @@ class Placement:
         """One beat; True when there is something we should own and do not yet."""
         if self._stopping:
             return False
-        beat = await _BEAT.run(self.redis, keys.placement(self.name), [self.worker, LEASE_MS])
-        members = tuple(sorted(as_text(raw) for raw in beat))
+        members = await self._beat()
         if members != self._plan_of:
             self._plan_of, self._plan = members, plan_owners(members, self.partitions)
         await self._drop_lost()
+        patient = time.monotonic() < self._patient_until
         mine = {partition for partition, worker in self._plan.items() if worker == self.worker}
-        if surplus := [partition for partition in self.owned if partition not in mine]:
+        if not patient and (surplus := [partition for partition in self.owned if partition not in mine]):
             await self._give_up(surplus)
             await self.announce()
         wanted = sorted(mine - self.owned.keys())
         if wanted and not self._stopping:
-            epochs = await _CLAIM.run(self.redis, keys.placement(self.name), [self.worker, *wanted])
+            args: list[Value] = [self.worker, int(not patient), *wanted]
+            epochs = await _CLAIM.run(self.redis, keys.placement(self.name), args)
             for partition, epoch in zip(wanted, epochs, strict=True):
                 if epoch >= 0:
                     await self._take(partition, int(epoch))
         return bool(mine - self.owned.keys())
+
+    async def _beat(self) -> tuple[str, ...]:
+        """Say that we live, and hear who else does.
+
+        Where we could not say so for a whole lease, others could not either: they get as long to come back.
+        """
+        at = time.monotonic()
+        beat = await _BEAT.run(self.redis, keys.placement(self.name), [self.worker, LEASE_MS])
+        if self._beat_at is not None and not self.sure:
+            self._patient_until = time.monotonic() + LEASE_MS / 1000
+        self._beat_at = at
+        return tuple(sorted(as_text(raw) for raw in beat))
 
     async def _take(self, partition: int, epoch: int) -> None:
         """Start with a partition; one that could not be started is not owned, and is tried again in the next step."""
@@ -170,20 +193,47 @@ class Placement:
         partitions = sorted(self.owned)
         async with store_errors():
             held = await self.redis.hmget(keys.placement(self.name)[1], [str(partition) for partition in partitions])
-        for partition, raw in zip(partitions, held, strict=True):
-            if raw is None or as_text(raw) != f"{self.worker}|{self.owned[partition]}":
-                log.warning("partition lost", partition=partition)
-                del self.owned[partition]
-                await self.on_release(partition)
+        lost = [
+            partition
+            for partition, raw in zip(partitions, held, strict=True)
+            if raw is None or as_text(raw) != f"{self.worker}|{self.owned[partition]}"
+        ]
+        if lost:
+            log.warning("partitions lost", count=len(lost))
+            await self._give_up(lost)
 
     async def _give_up(self, partitions: Sequence[int]) -> None:
-        await asyncio.gather(*(self.on_release(partition) for partition in partitions))
-        held = [str(part) for partition in partitions for part in (partition, self.owned.pop(partition))]
-        if held:
-            try:
-                await _RELEASE.run(self.redis, keys.placement(self.name), [self.worker, *held])
-            except Unavailable as error:
-                log.warning("partitions could not be released", error=error.message)
+        """Close these, and release each once it is closed: a slow one costs neither the others nor our lease."""
+        epochs = {partition: self.owned.pop(partition) for partition in partitions}
+        tasks = {asyncio.ensure_future(self.on_release(partition)): partition for partition in partitions}
+        closing = set(tasks)
+        try:
+            while closing:
+                done, closing = await asyncio.wait(closing, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
+                await self._release({tasks[task]: epochs[tasks[task]] for task in done})
+                await self._keep_beating()
+        finally:
+            for task in closing:
+                task.cancel()
+        for task in tasks:
+            task.result()
+
+    async def _release(self, epochs: dict[int, int]) -> None:
+        if not epochs:
+            return
+        held = [str(part) for pair in epochs.items() for part in pair]
+        try:
+            await _RELEASE.run(self.redis, keys.placement(self.name), [self.worker, *held])
+        except Unavailable as error:
+            log.warning("partitions could not be released", error=error.message)
+
+    async def _keep_beating(self) -> None:
+        if self._stopping or (self._beat_at is not None and time.monotonic() - self._beat_at < BEAT_S):
+            return
+        try:
+            await self._beat()
+        except Unavailable as error:
+            log.warning("placement can't reach the store", error=error.message)
 
     async def _sleep(self, seconds: float) -> None:
         try:
