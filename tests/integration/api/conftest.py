@@ -35,8 +35,9 @@ class ScriptedOwner:
 
     async def start(self, bus: Bus) -> None:
         """Listen as the owner of every partition."""
+        changes = ("update-message", "move-message", "delete-message")
         operations = ("mailboxes", "messages", "search", "message", "text", "reference", "reconnect")
-        await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in operations})
+        await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in (*operations, *changes)})
 
     def _handler(self, operation: str) -> rpc.Handler:
         async def answer(payload: bytes) -> bytes:

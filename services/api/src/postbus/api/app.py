@@ -8,7 +8,7 @@ from postbus.api.asgi import Front
 from postbus.api.errors import install_error_handlers
 from postbus.api.health import HealthChecks
 from postbus.api.limits import limits_of
-from postbus.api.routes import accounts, docs, downloads, messages, search, settings, submit, system
+from postbus.api.routes import accounts, changes, docs, downloads, messages, search, settings, submit, system
 from postbus.common.service import Parts
 
 
@@ -19,6 +19,7 @@ def create_app() -> FastAPI:
         accounts.router,
         messages.mailboxes,
         messages.router,
+        changes.router,
         search.router,
         downloads.router,
         submit.router,

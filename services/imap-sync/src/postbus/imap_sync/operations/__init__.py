@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from postbus.imap_sync.operations.access import Session
+from postbus.imap_sync.operations.deleting import delete_message
 from postbus.imap_sync.operations.downloads import Reply, send_attachment, send_source
 from postbus.imap_sync.operations.filing import file_message
+from postbus.imap_sync.operations.flagging import update_message
 from postbus.imap_sync.operations.mailboxes import count_mailboxes
 from postbus.imap_sync.operations.message import get_message
 from postbus.imap_sync.operations.messages import list_messages, search_messages
+from postbus.imap_sync.operations.moving import move_message
 from postbus.imap_sync.operations.reference import get_reference
 from postbus.imap_sync.operations.text import get_text
 
@@ -24,6 +27,9 @@ OPERATIONS: Final[Mapping[str, Handler]] = {
     "messages": list_messages,
     "search": search_messages,
     "message": get_message,
+    "update-message": update_message,
+    "move-message": move_message,
+    "delete-message": delete_message,
     "text": get_text,
     "reference": get_reference,
     "file": file_message,
