@@ -77,6 +77,16 @@ async def test_a_batch_with_an_event_that_is_known_adds_only_the_others(bus: Bus
     assert await kept(bus) == 6
 
 
+async def test_a_few_events_are_kept_in_order_and_those_known_once(bus: Bus) -> None:
+    few = events(4)
+    await publish_events(bus, few[:2], {"traceparent": "00-1-2-3"})
+    await publish_events(bus, few)
+    assert await read_ids(bus, 4) == [str(event.event_id) for event in few]
+    assert await kept(bus) == 4
+    message = await bus.js.get_msg(EVENTS, seq=2, direct=True)
+    assert (message.headers or {})["traceparent"] == "00-1-2-3"
+
+
 async def test_a_single_event_and_none_at_all(bus: Bus) -> None:
     await publish_events(bus, [])
     await publish_events(bus, events(1))
