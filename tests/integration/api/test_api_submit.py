@@ -13,6 +13,7 @@ import pytest
 
 from postbus.common import ids
 from postbus.common.bus.queue import fetch_raw
+from postbus.common.bus.room import QueueRoom
 from postbus.common.commands import ReferenceAddress, ReferenceInfo
 from postbus.common.config import Config
 from postbus.common.errors import NotFound
@@ -218,3 +219,10 @@ class TestLimits:
         assert (await client.post(URL, content=chunks(), headers=headers)).status_code == 413
         ordinary = await client.post("/v1/settings", content=b" " * (1024**2 + 1), headers=headers)
         assert ordinary.status_code == 413
+
+
+async def test_a_full_queue_is_503_and_nothing_is_kept(parts: Parts, client: httpx.AsyncClient, account: str) -> None:
+    parts.bus.jobs_room = QueueRoom("JOBS", limit=0)
+    answer = await client.post(URL, json={"to": {"address": "a@example.com"}, "text": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "QueueFull")
+    assert await jobs(parts) == 0

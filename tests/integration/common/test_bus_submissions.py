@@ -7,8 +7,9 @@ from nats.aio.msg import Msg
 
 from postbus.common.bus.connection import Bus
 from postbus.common.bus.queue import chunk_count, drop_raw, fetch_raw, put_filing, put_submission, schedule_submission
+from postbus.common.bus.room import QueueRoom
 from postbus.common.bus.streams import FILE_CONSUMER, JOBS, RAW, SEND_CONSUMER
-from postbus.common.errors import Unavailable
+from postbus.common.errors import TooLarge, Unavailable
 from postbus.common.ids import new_queue_id
 from postbus.common.jobs import MAX_INLINE_BYTES, Envelope, Filing, Submission, unpack_filing, unpack_submission
 from postbus.common.times import now
@@ -98,3 +99,41 @@ async def test_a_filing_is_there_once(bus: Bus) -> None:
     await put_filing(bus, filing, b"raw")
     assert unpack_filing((await take(bus, FILE_CONSUMER)).data) == (filing, b"raw")
     assert await jobs_left(bus) == 0
+
+
+async def test_a_full_queue_takes_no_submission_but_all_that_follows_from_an_accepted_one(bus: Bus) -> None:
+    accepted = submission(1)
+    await put_submission(bus, accepted, b"x")
+    bus.jobs_room = QueueRoom(JOBS, limit=1)
+    with pytest.raises(Unavailable) as refused:
+        await put_submission(bus, submission(MAX_INLINE_BYTES + 1), b"x" * (MAX_INLINE_BYTES + 1))
+    assert refused.value.code == "QueueFull"
+    assert (await bus.js.stream_info(RAW)).state.messages == 0
+    await schedule_submission(bus, accepted.model_copy(update={"attempt": 2}), b"x")
+    assert await jobs_left(bus) == 2
+
+
+async def test_the_size_of_the_queue_is_not_asked_for_each_submission(bus: Bus) -> None:
+    asked: list[Msg] = []
+
+    async def count(message: Msg) -> None:
+        asked.append(message)
+
+    await bus.nc.subscribe(f"$JS.API.STREAM.INFO.{JOBS}", cb=count)
+    for _ in range(10):
+        await put_submission(bus, submission(1), b"x")
+    assert len(asked) == 1
+
+
+async def test_nothing_is_ever_discarded_from_the_queue_to_make_room(bus: Bus) -> None:
+    config = (await bus.js.stream_info(JOBS)).config
+    limits = (config.max_bytes, config.max_msgs, config.max_msgs_per_subject, config.max_age)
+    assert all(limit in (None, 0, -1) for limit in limits)
+
+
+async def test_a_job_the_bus_can_not_carry_is_too_large_and_leaves_nothing(bus: Bus) -> None:
+    recipients = tuple(f"{number:07d}@{'x' * 40}.example.com" for number in range(bus.nc.max_payload // 60))
+    crowd = submission(MAX_INLINE_BYTES + 1, envelope=Envelope(sender="", recipients=recipients))
+    with pytest.raises(TooLarge):
+        await put_submission(bus, crowd, b"x" * (MAX_INLINE_BYTES + 1))
+    assert (await bus.js.stream_info(RAW)).state.messages == 0

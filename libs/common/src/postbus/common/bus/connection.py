@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
 
+from postbus.common.bus.room import QueueRoom
 from postbus.common.errors import Unavailable
 from postbus.common.events import Envelope
 
@@ -41,6 +42,7 @@ class Bus:
     """The connection, and what all services do with it."""
 
     nc: Client
+    jobs_room: QueueRoom = field(default_factory=lambda: QueueRoom("JOBS"))
     js: JetStreamContext = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,17 +8,23 @@ import nats.js.errors
 from postbus.common import ids, jobs, telemetry
 from postbus.common.bus.connection import Bus
 from postbus.common.bus.streams import RAW
-from postbus.common.errors import Unavailable
+from postbus.common.errors import TooLarge, Unavailable
 from postbus.common.jobs import Filing, Submission
 from postbus.common.times import iso, now
+
+HEADER_BYTES = 4096  # room for the headers of a job
 
 
 async def put_submission(bus: Bus, submission: Submission, raw: bytes) -> None:
     """Keep a submission; when this returns it is on disk. Unavailable when the store of jobs is full or away.
 
-    Idempotent by queue id and attempt. A crash in between leaves bytes without a job: nobody was told, they expire.
+    TooLarge when the job itself, which names all recipients, is more than the bus carries. Idempotent by queue id and
+    attempt. A crash in between leaves bytes without a job: nobody was told, they expire.
     """
     inline = raw if len(raw) <= jobs.MAX_INLINE_BYTES else b""
+    if len(jobs.pack_job(submission, inline)) + HEADER_BYTES > bus.nc.max_payload:
+        raise TooLarge("The message has too many recipients")
+    await bus.jobs_room.check(bus.js)
     if not inline and submission.attempt == 1:
         await _put_raw(bus, submission.queue_id, raw)
     await schedule_submission(bus, submission, inline)
