@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from postbus.common.accounts import AccountRecord, MailboxRecord
 from postbus.common.events import AccountAdded, AccountInfo, Envelope, seal_event
+from postbus.common.metrics import REGISTRY
 from postbus.common.store import keys
 from postbus.common.store.accounts import AccountStore, new_generation
 from postbus.common.store.client import connect_store
@@ -76,6 +77,7 @@ async def test_a_stale_owner_writes_nothing(redis: Redis, generation: UUID) -> N
     store = SyncStore(redis)
     await store.take(TOKEN, EPOCH)
     await store.take(TOKEN, EPOCH + 1)
+    refused_before = REGISTRY.get_sample_value("fenced_writes_total") or 0.0
     with pytest.raises(Fenced):
         await store.take(TOKEN, EPOCH)
     with pytest.raises(Fenced):
@@ -85,6 +87,18 @@ async def test_a_stale_owner_writes_nothing(redis: Redis, generation: UUID) -> N
     with pytest.raises(Fenced):
         await store.trim_outbox(TOKEN, EPOCH, entries)
     assert await redis.llen(keys.outbox(TOKEN)) == 1
+    assert REGISTRY.get_sample_value("fenced_writes_total") == refused_before + 3
+
+
+async def test_the_number_of_a_mailbox_that_went_is_not_given_again(redis: Redis, generation: UUID) -> None:
+    store = SyncStore(redis)
+    await store.take(TOKEN, EPOCH)
+    row = inbox(1)
+    await store.commit(TOKEN, EPOCH, generation, "", "1", Commit([MailboxChange("INBOX", row, numbered=True)]))
+    gone = MailboxChange("INBOX", None, wiped=row.number, retired=row)
+    await store.commit(TOKEN, EPOCH, generation, "1", "2", Commit([gone]))
+    assert await store.numbers(TOKEN, ["7:INBOX"]) == [None]
+    assert await store.paths_once_numbered(TOKEN) == set()
 
 
 async def test_another_state_than_the_one_that_was_changed_is_refused(redis: Redis, generation: UUID) -> None:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
+from postbus.common import metrics
 from postbus.common.errors import PostbusError
 from postbus.common.events import Envelope
 from postbus.common.store import keys
@@ -162,18 +163,23 @@ class SyncStore:
         names = [keys.account(token), keys.outbox(token)]
         left = int(await _TRIM.run(self._redis, names, [epoch, digest, entries.count]))
         if left < 0:
-            raise Fenced("another worker owns the account")
+            raise _fenced()
         return left
 
 
 def _raise_refused(status: int) -> None:
     match status:
         case 0:
-            raise Fenced("another worker owns the account")
+            raise _fenced()
         case -1:
             raise AccountGone("the account is gone")
         case -2:
             raise StateConflict("the state in the store is another one")
+
+
+def _fenced() -> Fenced:
+    metrics.FENCED.inc()
+    return Fenced("another worker owns the account")
 
 
 def _unpack(token: str, raw: bytes) -> Envelope | None:
