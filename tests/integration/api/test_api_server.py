@@ -1,13 +1,16 @@
 """The HTTP server itself: streams, clients that leave, ids in paths, and how it stops."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 from nats.aio.msg import Msg
 
+from postbus.api import head_limits
 from postbus.api.app import create_server_app
 from postbus.api.service import serve
 from postbus.common import ids
@@ -208,3 +211,57 @@ async def test_a_client_that_leaves_in_the_middle_of_its_request_is_forgotten(
     await writer.drain()
     writer.close()
     assert (await http.get("/v1/accounts")).json()["total"] == 0
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nx: ", b"GET /", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 4])
+async def test_a_head_without_end_is_refused(
+    parts: Parts, http: httpx.AsyncClient, server: asyncio.Task[None], start: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    more = b"y: z\r\n" * 1000 if start.endswith(b"\n") else b"y" * 6000
+    with suppress(ConnectionError):
+        writer.write(start)
+        for _ in range(200):
+            writer.write(more)
+            await writer.drain()
+    with suppress(ConnectionError):
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer == b"" or answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    assert reader.at_eof() or reader.exception() is not None
+    writer.close()
+    assert (await http.get("/docs/start.js")).status_code == 200
+
+
+async def test_a_large_head_that_ends_is_told_why_it_is_refused(parts: Parts, server: asyncio.Task[None]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    writer.write(b"GET / HTTP/1.1\r\nx: " + b"y" * 70_000)
+    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ") and json.loads(body)["statusCode"] == 431
+    writer.close()
+
+
+async def test_a_client_that_says_nothing_is_hung_up_on_and_one_that_works_is_not(
+    parts: Parts, server: asyncio.Task[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_limits, "HEAD_TIMEOUT_S", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    slow, slow_writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    slow_writer.write(b"GET /docs/start.js HTTP/1.1\r\nx: ")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{parts.config.port}") as client:
+        assert (await client.get("/docs/start.js")).status_code == 200
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(slow.read(), 10) == b""
+        assert (await client.get("/docs/start.js")).status_code == 200
+    writer.close()
+    slow_writer.close()
+
+
+async def test_a_large_body_in_chunks_is_no_head(http: httpx.AsyncClient) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"name": "'
+        for _ in range(100):
+            yield b"x" * 2000
+        yield b'"}'
+
+    answer = await http.post("/v1/account", content=body(), headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and answer.json()["fields"]

@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 
 from postbus.api.app import create_server_app
+from postbus.api.head_limits import HeadLimits
 from postbus.api.health import open_to_all, open_warning
 from postbus.common.config import Config
 from postbus.common.service import Parts, run_service
@@ -82,7 +83,7 @@ def main() -> None:
 def _server_config(parts: Parts) -> uvicorn.Config:
     return uvicorn.Config(
         create_server_app(parts),
-        http="httptools",
+        http=HeadLimits,
         loop="none",
         ws="none",
         lifespan="off",
