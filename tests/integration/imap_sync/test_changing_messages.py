@@ -3,20 +3,17 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from postbus.common import commands
 from postbus.common.accounts import Account
 from postbus.common.bus import rpc
-from postbus.common.bus.connection import BusAddress, connect_bus
 from postbus.common.commands import Change, DeleteMessage, MoveMessage, UpdateMessage
 from postbus.common.errors import BadInput, CommandRefused, NotFound
 from postbus.common.ids import MessageId
-from postbus.imap_sync.operations import OPERATIONS
-from postbus.imap_sync.protocol.ranges import expand
-from tests.integration.imap_sync.reading_session import ReadingSession, open_session
+from tests.integration.imap_sync.changing import name, opened, run, uids
+from tests.integration.imap_sync.reading_session import ReadingSession
 from tests.integration.imap_sync.syncing import System
 from tests.mailserver import MailServer
 from tests.servers import NatsServer
@@ -29,15 +26,6 @@ def old_mail() -> Iterator[MailServer]:
     """A server that can neither MOVE nor expunge single messages."""
     with MailServer(drop_caps=["MOVE", "UIDPLUS", "QRESYNC"], strict=True, mta="none") as server:
         yield server
-
-
-async def opened(mail: MailServer, nats: NatsServer) -> AsyncIterator[ReadingSession]:
-    bus = await connect_bus(BusAddress(nats.url), service="imap-sync")
-    try:
-        async with open_session(mail, f"changing-{uuid4().hex[:10]}@example.test", bus) as one:
-            yield one
-    finally:
-        await bus.close()
 
 
 @pytest.fixture
@@ -54,21 +42,8 @@ async def old_session(old_mail: MailServer, nats_server: NatsServer) -> AsyncIte
         yield one
 
 
-async def run(session: ReadingSession, operation: str, command: commands.Command) -> Any:
-    return json.loads(await OPERATIONS[operation](session, command.model_dump_json(by_alias=True).encode(), 10.0))
-
-
 async def update(session: ReadingSession, uid: int, **change: Any) -> Any:
     return await run(session, "update-message", UpdateMessage(account="a", message=name(session, uid), **change))
-
-
-def name(session: ReadingSession, uid: int, path: str = "INBOX") -> str:
-    return str(MessageId(session.boxes[path].number, uid))
-
-
-async def uids(session: ReadingSession, path: str, *criteria: str) -> list[int]:
-    async with session.command(path, deadline_s=5) as connection:
-        return list(expand(await connection.search(criteria or ("ALL",))))
 
 
 async def test_flags_are_added_and_taken_away_and_set_wins(session: ReadingSession, mail: MailServer) -> None:
@@ -172,6 +147,16 @@ async def test_force_and_an_account_without_trash_delete_for_good(session: Readi
         "deleted": True
     }
     assert await uids(session, "INBOX") == [3]
+
+
+async def test_gmail_deletes_by_force_through_its_trash(session: ReadingSession, mail: MailServer) -> None:
+    """What is expunged elsewhere is only archived there."""
+    session.gmail = True
+    mail.deliver(session.record.account, n=2)
+    forced = DeleteMessage(account="a", message=name(session, 1), force=True)
+    assert await run(session, "delete-message", forced) == {"deleted": True}
+    assert (await uids(session, "INBOX"), await uids(session, "Trash")) == ([2], [])
+    assert session.poked == ["INBOX", "Trash", "Trash"]
 
 
 async def test_a_message_that_is_gone_is_not_found_whatever_is_asked(session: ReadingSession) -> None:

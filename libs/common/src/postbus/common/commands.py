@@ -35,6 +35,29 @@ class CountMailboxes(Command):
     """`mailboxes`: live counters of all mailboxes. Answer: `{path: {messages, unseen} | {error}}`."""
 
 
+class CreateMailbox(Command):
+    """`create-mailbox`: answer `{path, mailboxId?, created}`; one that is there already is no error.
+
+    The levels of the path come in order, or as one text with the server's delimiter.
+    """
+
+    path: list[str]
+
+
+class ChangeMailbox(Command):
+    """`change-mailbox`: rename, subscribe or both. Answer: `{path, newPath?, renamed?, subscribed?, mailboxId?}`."""
+
+    path: str
+    new_path: list[str] | None = None
+    subscribed: bool | None = None
+
+
+class DeleteMailbox(Command):
+    """`delete-mailbox`: answer `{path, mailboxId?, deleted}`; a server that refuses is no error."""
+
+    path: str
+
+
 class ListMessages(Command):
     """`messages`: one page of a mailbox, newest first. Answer: the body of the listing."""
 
@@ -145,6 +168,34 @@ class DeleteMessage(Command):
     """`delete-message`: to Trash; for good with `force`, and out of Trash and Junk. Answer: `{deleted, moved?}`."""
 
     message: str
+    force: bool = False
+
+
+class UpdateMessages(Command):
+    """`update-messages`: flags and labels of all messages that a search finds. Answer: as `update-message`, no result.
+
+    These three act on what the search finds when they begin; a failure in the middle leaves what was done.
+    """
+
+    path: str
+    search: SearchQuery
+    flags: Change | None = None
+    labels: Change | None = None
+
+
+class MoveMessages(Command):
+    """`move-messages`: all that a search finds in `path`. Answer: `{path, idMap?}`; the map pairs old and new ids."""
+
+    path: str
+    search: SearchQuery
+    target: str
+
+
+class DeleteMessages(Command):
+    """`delete-messages`: all that a search finds, as `delete-message`. Answer: `{deleted, moved?}`."""
+
+    path: str
+    search: SearchQuery
     force: bool = False
 
 

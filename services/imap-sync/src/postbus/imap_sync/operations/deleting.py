@@ -13,7 +13,8 @@ from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.operations.access import Session, locate, open_mailbox
 from postbus.imap_sync.operations.answers import encode
 from postbus.imap_sync.operations.moving import check_there, move, new_id
-from postbus.imap_sync.protocol.values import UidRange
+from postbus.imap_sync.protocol.ranges import to_ranges
+from postbus.imap_sync.protocol.values import Copied, UidRange
 
 TRASH: Final = "\\Trash"
 ENDS_HERE: Final = frozenset({TRASH, "\\Junk"})  # what is deleted in these mailboxes is gone
@@ -35,6 +36,8 @@ async def delete_message(session: Session, payload: bytes, deadline_s: float) ->
         if trash is None:
             return encode({"deleted": await expunge(session, connection, mailbox.path, uids)})
         moved = await move(session, connection, mailbox.path, uids, trash.path)
+    if command.force:
+        return encode({"deleted": await erase(session, trash, moved, deadline_s)})
     answer: dict[str, Any] = {"deleted": False, "moved": {"destination": trash.path}}
     if new := new_id(session, trash.path, moved, message.uid):
         answer["moved"]["message"] = new
@@ -42,8 +45,13 @@ async def delete_message(session: Session, payload: bytes, deadline_s: float) ->
 
 
 def trash_for(session: Session, mailbox: MailboxRecord, *, force: bool) -> MailboxRecord | None:
-    """Where messages of a mailbox go when they are deleted; None where they are gone then."""
-    return None if force or mailbox.special_use in ENDS_HERE else session.special(TRASH)
+    """Where messages of a mailbox go when they are deleted; None where they are expunged at once.
+
+    Gmail only archives what is expunged outside of Trash and Spam: there the way out leads through Trash, by force too.
+    """
+    if mailbox.special_use in ENDS_HERE or (force and not session.is_gmail):
+        return None
+    return session.special(TRASH)
 
 
 async def expunge(session: Session, connection: ImapConnection, path: str, uids: Sequence[UidRange]) -> bool:
@@ -52,3 +60,12 @@ async def expunge(session: Session, connection: ImapConnection, path: str, uids:
         return await connection.expunge_uids(uids)
     finally:
         session.poke(path)
+
+
+async def erase(session: Session, trash: MailboxRecord, moved: Copied, deadline_s: float) -> bool:
+    """Delete for good what was just moved to Trash; False where the server did not tell what that is there."""
+    async with open_mailbox(session, trash, deadline_s=deadline_s, read_only=False) as connection:
+        selected = connection.selected
+        if not moved.uids or selected is None or selected.uid_validity != moved.uid_validity:
+            return False
+        return await expunge(session, connection, trash.path, to_ranges(moved.uids.values()))
