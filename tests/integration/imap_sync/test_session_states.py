@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from postbus.common import commands, ids
 from postbus.common.accounts import Account, AccountState
@@ -255,5 +256,23 @@ async def test_an_account_that_can_not_be_read_stops_no_other(system: System) ->
     await system.parts.redis.hset(keys.account(broken.token), "record", '{"imap": 7}')
     await system.start()
     account = await system.connected()
+    await system.deliver(account)
+    await system.event(account, "messageNew")
+
+
+async def test_an_account_whose_record_breaks_while_it_runs_stops_no_other(system: System) -> None:
+    running = await system.start()
+    broken, damaged, account = [await system.connected() for _ in range(3)]
+    await system.parts.redis.hset(keys.account(broken.token), mapping={"record": '{"imap": 7}', "revision": 9})
+    await system.parts.redis.hset(keys.account(damaged.token), "revision", 9)
+    await system.parts.redis.hdel(keys.account(damaged.token), "state")
+    with capture_logs() as logs:
+        await system.changed(broken.record.account)
+        tokens = {broken.token, damaged.token}
+        await until_true(
+            lambda: {line["account"] for line in logs if line["event"] == "account not readable"} == tokens,
+            "both are looked at",
+        )
+    assert not running.task.done()
     await system.deliver(account)
     await system.event(account, "messageNew")

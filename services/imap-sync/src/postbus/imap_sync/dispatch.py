@@ -32,13 +32,16 @@ class _Addressed(msgspec.Struct):
 class Dispatcher:
     """Answers the commands for the accounts of this worker."""
 
-    def __init__(self, bus: Bus, find: FindSession, reconnect: Reconnect) -> None:
+    def __init__(self, bus: Bus, sure: Callable[[], bool], find: FindSession, reconnect: Reconnect) -> None:
         self._bus = bus
+        self._sure = sure
         self._find = find
         self._reconnect = reconnect
 
     async def answer(self, message: Msg, left_s: float) -> None:
-        """Run one command; what it raises becomes the reply."""
+        """Run one command; what it raises becomes the reply. NotOwner while another worker may own the account."""
+        if not self._sure():
+            raise rpc.NotOwner("the account may be run by another worker")
         operation = message.subject.rsplit(".", 1)[-1]
         account = _account_of(message.data)
         if operation == "reconnect":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from postbus.common import ids
 from postbus.common.accounts import Account
 from postbus.common.bus.connection import Bus
 from postbus.common.store.stats import Stats
@@ -41,6 +42,7 @@ class AccountRunner:
         self._ended = ended
         self._drain: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self.partition = ids.partition_of(account.token)
         self.revision = (str(account.generation), account.revision)
         self.session = AccountSession(self._live, connector, tuning)
 
@@ -83,9 +85,5 @@ class AccountRunner:
         task.add_done_callback(self._after_drain)
 
     def _after_drain(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        if isinstance(error, Fenced):
+        if not task.cancelled() and isinstance(task.exception(), Fenced):
             self._ended(self)
-        else:
-            log.error("outbox failed", account=self.token, exc_info=error)

@@ -36,6 +36,7 @@ log = structlog.get_logger()
 
 PLACEMENT = "imap-sync"
 PARALLEL_STOPS = 64
+BROKEN_RECORD = (ValueError, KeyError)  # of an account; pydantic's and the enum's errors are ValueErrors
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Worker:
         self._tuning = tuning or Tuning()
         self._store = SyncStore(parts.redis)
         self._connector = Connector(parts, self._tuning)
-        self._dispatcher = Dispatcher(parts.bus, self._session_of, self._reconnect)
+        self._dispatcher = Dispatcher(parts.bus, self._is_sure, self._session_of, self._reconnect)
         self._partitions: dict[int, _Partition] = {}
         self._fresh: set[int] = set()
         self._wake = asyncio.Event()
@@ -119,7 +120,11 @@ class Worker:
         self._fresh.discard(partition)
         if held is not None:
             await _unsubscribe(held.subscription)
-        await self._stop_all(token for token in list(self.runners) if ids.partition_of(token) == partition)
+        await self._stop_all([token for token, runner in self.runners.items() if runner.partition == partition])
+
+    def _is_sure(self) -> bool:
+        """Whether no other worker can have claimed our accounts. Without the store, or after a pause, nobody knows."""
+        return self.placement.sure
 
     async def _announce(self) -> None:
         await self._parts.bus.say(commands.PLACEMENT_CHANGED)
@@ -163,22 +168,22 @@ class Worker:
         """These accounts. One whose record can't be read stops no other."""
         try:
             return await self._parts.accounts.many(accounts)
-        except ValueError:  # pydantic's and the enum's errors are ValueErrors
+        except BROKEN_RECORD:
             found = []
         for account in accounts:
             try:
                 found += await self._parts.accounts.many([account])
-            except ValueError:
+            except BROKEN_RECORD:
                 log.exception("account not readable", account=ids.account_token(account))
         return found
 
     async def _check_running(self, found: Iterable[str]) -> None:
         known = set(found)
-        running = [token for token in self.runners if ids.partition_of(token) in self._partitions]
+        running = [token for token, runner in self.runners.items() if runner.partition in self._partitions]
         for token, revision in zip(running, await revisions(self._parts.redis, running), strict=True):
             runner = self.runners.get(token)
             if runner is not None and (token not in known or revision != runner.revision):
-                await self._refresh(token)
+                await self._refresh_safely(token)
 
     async def _on_account_hint(self, message: Msg) -> None:
         token = message.data.decode("utf-8", "replace")
@@ -192,11 +197,13 @@ class Worker:
             await self._refresh(token)
         except Unavailable as error:
             log.warning("account can't be read", account=token, reason=error.message)
+        except BROKEN_RECORD:
+            log.exception("account not readable", account=token)
 
     async def _refresh(self, token: str) -> None:
         """Make what runs agree with what is stored: start, stop, start again; else try to connect at once."""
-        account = await self._parts.accounts.find(token)
         async with self._locks.of(token):
+            account = await self._parts.accounts.find(token)  # under the lock: of two hints the later one counts
             runner = self.runners.get(token)
             wanted = None if account is None else (str(account.generation), account.revision)
             if runner is not None and runner.revision == wanted:
@@ -208,10 +215,10 @@ class Worker:
 
     async def _reconnect(self, token: str) -> None:
         """Drop the connections of an account and start it again."""
-        account = await self._parts.accounts.find(token)
-        if account is None:
-            raise _unknown_account()
         async with self._locks.of(token):
+            account = await self._parts.accounts.find(token)
+            if account is None:
+                raise _unknown_account()
             await self._stop(token)
             self._start(account)
 
@@ -220,9 +227,8 @@ class Worker:
         token = ids.account_token(account)
         runner = self.runners.get(token)
         if runner is None:
-            stored = await self._parts.accounts.get(account)
             async with self._locks.of(token):
-                self._start(stored)
+                self._start(await self._parts.accounts.get(account))
             runner = self.runners.get(token)
         if runner is None:
             raise rpc.NotOwner("the account is run by another worker")
