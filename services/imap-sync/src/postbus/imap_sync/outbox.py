@@ -17,7 +17,7 @@ from postbus.common.bus.connection import Bus
 from postbus.common.errors import Unavailable
 from postbus.common.events import Envelope
 from postbus.common.store.stats import Stats
-from postbus.imap_sync.state.store import SyncStore
+from postbus.imap_sync.state.store import Fenced, SyncStore
 
 log = structlog.get_logger()
 
@@ -63,8 +63,8 @@ class Outbox:
             await self._changed.wait()
 
     async def drained(self) -> None:
-        """Wait until nothing is left to publish."""
-        while self._waiting:
+        """Wait until nothing is left to publish, or the bus is away and nothing can be."""
+        while self._waiting and self._bus.connected:
             self._changed.clear()
             await self._changed.wait()
 
@@ -86,10 +86,16 @@ class Outbox:
             try:
                 await self._move()
                 retry_s = FIRST_RETRY_S
+                continue
             except Unavailable as error:
                 log.warning("events can't be published", account=self._token, reason=error.message)
-                await asyncio.sleep(retry_s)
-                retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+            except Fenced:
+                raise
+            except Exception:  # whatever it was: events that are committed are published, sooner or later
+                log.exception("outbox failed", account=self._token)
+            self._changed.set()
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, LONGEST_RETRY_S)
 
     async def _move(self) -> None:
         """Publish the oldest events and remove them."""
