@@ -29,6 +29,8 @@ from postbus.imap_sync.watch import Pushes, Watcher
 
 log = structlog.get_logger()
 
+LONGEST_STORE_RETRY_S = 10.0  # a worker has thousands of accounts that all ask whether the store is back
+
 _UNUSABLE = (
     AccountState.AUTHENTICATION_ERROR,
     AccountState.CONNECT_ERROR,
@@ -196,16 +198,36 @@ class AccountSession:
         pushes = Pushes()
         connection = await self._connector.connect(account, credentials, on_event=pushes.note)
         try:
-            await self._states.authenticated(credentials.user if credentials else "")
+            while True:
+                await self._watch(connection, credentials.user if credentials else "", pushes)
+                await self._reload()
+        finally:
+            self._watcher = None
+            connection.abort()
+
+    async def _watch(self, connection: ImapConnection, user: str, pushes: Pushes) -> None:
+        """Catch up and watch. Returns when the store is away: that is no reason to drop the connection."""
+        try:
+            if self.account.state not in (AccountState.SYNCING, AccountState.CONNECTED):
+                await self._states.authenticated(user)
             self._watcher = Watcher(
                 self._live, connection, self._new_mail, self._late, pushes, self._tuning, self._on_changes
             )
             await self._watcher.catch_up()
             await self._states.connected()
             await self._watcher.run()
-        finally:
-            self._watcher = None
-            connection.abort()
+        except Unavailable as error:
+            log.warning("account waits", account=self._live.token, reason=error.message)
+
+    async def _reload(self) -> None:
+        """Wait for the store and read what it holds: the state in memory may be ahead of it."""
+        longest_s = self._tuning.first_backoff_s
+        while True:
+            await self._wait(random.uniform(0.0, longest_s))  # noqa: S311
+            try:
+                return await self._live.load()
+            except Unavailable:
+                longest_s = min(longest_s * 2, LONGEST_STORE_RETRY_S)
 
     async def _note(self, step: Coroutine[None, None, None]) -> None:
         """Store a state; while the store is away the attempts go on all the same."""
