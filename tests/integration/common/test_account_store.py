@@ -135,6 +135,16 @@ async def test_pages_are_in_order_and_skip_what_is_gone(store: AccountStore, red
     assert await store.states(["acc-10", "acc-11"]) == [AccountState.UNSET, None]
 
 
+@pytest.mark.parametrize(("field", "value"), [("record", "{nonsense"), ("state", "unheard of"), ("generation", "x")])
+async def test_a_record_that_can_not_be_read_hides_no_other(
+    store: AccountStore, redis: Redis, field: str, value: str
+) -> None:
+    for name in ("a", "b", "c"):
+        await create(store, name)
+    await redis.hset(keys.account("b"), field, value)
+    assert [account.record.account for account in await store.page(0, 10)] == ["a", "c"]
+
+
 async def test_the_end_of_a_delivery_is_noted_for_accounts_that_are_there(store: AccountStore, redis: Redis) -> None:
     await create(store, "a")
     status = SmtpStatus(created=datetime(2026, 11, 25, tzinfo=UTC), status="ok", response="250 OK")

@@ -4,7 +4,10 @@ import asyncio
 
 import pytest
 
+from postbus.common import ids
 from postbus.common.accounts import CustomHeader
+from postbus.common.store import keys
+from postbus.webhooks import targets
 from tests.contract.deliveries import assert_deliveries_fit
 from tests.integration.webhooks.conftest import NEVER, Bench, repeats, uids
 from tests.servers import Answer, WebhookSink
@@ -54,6 +57,24 @@ async def test_a_dead_target_of_one_account_delays_no_other(bench: Bench) -> Non
         await bench.publish("well", *range(1, 101))
         assert uids(await bench.received(100)) == list(range(1, 101))
         assert uids(stuck.requests) == [1]
+
+
+async def test_an_account_whose_record_can_not_be_read_delays_no_other_and_loses_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "UNREADABLE_RETRY_S", 0.05)
+    await bench.account("broken")
+    await bench.account("well")
+    key = keys.account(ids.account_token("broken"))
+    record = await bench.parts.redis.hget(key, "record")
+    assert record is not None
+    await bench.parts.redis.hset(key, "record", "{nonsense")
+    bench.start()
+    await bench.publish("broken", *range(1, 101))
+    await bench.publish("well", *range(1, 101))
+    assert uids(await bench.received(100), "well") == list(range(1, 101))
+    await bench.parts.redis.hset(key, "record", record)
+    assert uids(await bench.received(200), "broken") == list(range(1, 101))
 
 
 async def test_a_burst_into_one_account_arrives_once_and_in_order(bench: Bench) -> None:

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 ACCOUNT_LIFE_S = 10.0
 MAX_ACCOUNTS = 10_000
 STORE_RETRY_S = 0.5
+UNREADABLE_RETRY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Targets:
             self._known[token] = (self._known[token][0], 0.0)
 
     async def find(self, token: str, event: str) -> Target | None:
-        """The target of an event, None where nobody wants it; waits while the store is away."""
+        """The target of an event, None where nobody wants it; waits while it can't be read."""
         settings = self._settings.current
         if settings.webhooks_enabled is False or not settings.wants_event(event):
             return None
@@ -79,6 +80,9 @@ class Targets:
             except Unavailable as error:
                 log.warning("account can't be read", account=token, error=error.message)
                 await asyncio.sleep(STORE_RETRY_S)
+            except (ValueError, KeyError) as error:  # a broken record: its events wait, those of others do not
+                log.error("account not readable", account=token, error=type(error).__name__)
+                await asyncio.sleep(UNREADABLE_RETRY_S)
 
     async def _read(self, token: str, before: AccountTarget | None) -> AccountTarget:
         changes = self._changes

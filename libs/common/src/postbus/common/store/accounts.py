@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
 from redis.asyncio import Redis
 
 from postbus.common import ids
@@ -15,6 +16,8 @@ from postbus.common.events import Envelope
 from postbus.common.store import keys
 from postbus.common.store.client import Script, Value, as_text, store_errors
 from postbus.common.store.outbox import pack_event
+
+log = structlog.get_logger()
 
 MAX_UPDATE_TRIES = 8
 _BATCH = 500
@@ -112,7 +115,7 @@ class AccountStore:
             return int(await self._redis.zcard(keys.ACCOUNTS))
 
     async def many(self, accounts: Iterable[str]) -> list[Account]:
-        """These accounts, in this order, without those that are gone."""
+        """These accounts, in this order, without those that are gone and those whose record can't be read."""
         tokens = [ids.account_token(account) for account in accounts]
         found: list[Account] = []
         for start in range(0, len(tokens), _BATCH):
@@ -121,7 +124,7 @@ class AccountStore:
                 for token in batch:
                     pipe.hgetall(keys.account(token))
                 rows = await pipe.execute()
-            found += [account for token, row in zip(batch, rows, strict=True) if (account := _account(token, row))]
+            found += [account for token, row in zip(batch, rows, strict=True) if (account := _readable(token, row))]
         return found
 
     async def states(self, accounts: Sequence[str]) -> list[AccountState | None]:
@@ -184,6 +187,15 @@ def _secrets(sealed: Mapping[str, str | None]) -> dict[str, str]:
 
 def _dump(record: AccountRecord) -> str:
     return record.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _readable(token: str, row: Mapping[Any, Any]) -> Account | None:
+    """The account, or None where there is none that we understand: one broken record must not hide the others."""
+    try:
+        return _account(token, row)
+    except (ValueError, KeyError) as error:  # pydantic's errors are ValueErrors; their text repeats the record
+        log.error("account not readable", account=token, error=type(error).__name__)
+        return None
 
 
 def _account(token: str, row: Mapping[Any, Any]) -> Account | None:
