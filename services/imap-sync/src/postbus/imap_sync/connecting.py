@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from postbus.common.accounts import Account
@@ -13,6 +14,8 @@ from postbus.common.errors import AuthenticationFailed, ConnectFailed
 from postbus.common.service import Parts
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
 from postbus.imap_sync.tuning import Tuning
+
+LEFT_FOR_COMMANDS = 3  # of the logins to a host at the same time
 
 
 class LoginRefused(AuthenticationFailed):
@@ -26,6 +29,7 @@ class Connector:
     parts: Parts
     tuning: Tuning
     hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    watching: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
     async def credentials(self, account: Account) -> Credentials | None:
         """Who logs in. LoginRefused when the authentication server is away or says no."""
@@ -37,8 +41,8 @@ class Connector:
     async def connect(
         self, account: Account, credentials: Credentials | None, *, on_event: Callable[[str], None] | None = None
     ) -> ImapConnection:
-        """Connect and log in. LoginRefused, ConnectFailed, ProtocolError."""
-        async with self._host(account):
+        """Connect and log in; `on_event` is for connections that watch. LoginRefused, ConnectFailed, ProtocolError."""
+        async with self._turn(account, watching=on_event is not None):
             try:
                 return await open_connection(
                     self._endpoint(account), credentials, on_event=on_event, deadline_s=self.tuning.connect_s
@@ -59,7 +63,17 @@ class Connector:
             local_address=random.choice(addresses).ip if addresses else None,  # noqa: S311
         )
 
-    def _host(self, account: Account) -> asyncio.Semaphore:
-        """The limit of logins to the account's host: providers refuse who comes with a hundred at once."""
+    @asynccontextmanager
+    async def _turn(self, account: Account, *, watching: bool) -> AsyncIterator[None]:
+        """Keep the limit of logins to a host: providers refuse who comes with a hundred at once.
+
+        Some are left for commands: while a thousand accounts start, somebody waits for the answer of one.
+        """
         host = account.record.imap.host.lower() if account.record.imap else ""
-        return self.hosts.setdefault(host, asyncio.Semaphore(self.tuning.logins_per_host))
+        limit = self.tuning.logins_per_host
+        ahead = self.watching.setdefault(host, asyncio.Semaphore(max(limit - LEFT_FOR_COMMANDS, 1)))
+        async with AsyncExitStack() as stack:
+            if watching:
+                await stack.enter_async_context(ahead)
+            await stack.enter_async_context(self.hosts.setdefault(host, asyncio.Semaphore(limit)))
+            yield
