@@ -74,7 +74,7 @@ class Disturber:
     def append(self) -> None:
         """A mail program files a message anywhere."""
         flags = " ".join(self._draw.sample(FLAGS, self._draw.randint(0, 2)))
-        self.client.append(f'"{self._any_mailbox()}"', f"({flags})", None, self._message())  # type: ignore[arg-type]
+        self.client.append(f'"{self._any_mailbox()}"', f"({flags})", None, self._message())
 
     def flag(self) -> None:
         """Flags of some messages change, several at once."""
@@ -100,7 +100,7 @@ class Disturber:
         name = self._draw.choice(NAMES)
         self.client.create(f'"{name}"')
         for _ in range(self._draw.randint(0, 2)):
-            self.client.append(f'"{name}"', "", None, self._message())  # type: ignore[arg-type]
+            self.client.append(f'"{name}"', "", None, self._message())
 
     def rename(self) -> None:
         """A mailbox gets another name, and keeps its UIDVALIDITY."""

@@ -106,7 +106,7 @@ class Model:
 
     async def _all_is_read(self) -> bool:
         redis, js = self.system.parts.redis, self.system.parts.bus.js
-        if await redis.llen(keys.outbox(self.account.token)):  # type: ignore[misc]
+        if await redis.llen(keys.outbox(self.account.token)):
             return False
         return (await js.stream_info("EVENTS")).state.messages == len(self.system.events)
 

@@ -1,24 +1,21 @@
 """Workers of imap-sync as processes that a test may kill at any moment.
 
-`python -m tests.chaos.workers NATS REDIS` reads `start NAME` lines, forks a worker for each and prints its process id.
-It ends, and its workers with it, when its input does.
+`python -m tests.chaos.workers NATS REDIS quick|default` reads `start NAME` lines, forks a worker for each and prints
+its process id. `quick` polls all the time. It ends, and its workers with it, when its input does.
 """
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Self
 
-import uvloop
-
 from postbus.common.config import Config
-from postbus.common.logs import configure_logs
-from postbus.common.service import open_parts
+from postbus.common.service import Parts, run_configured
 from postbus.imap_sync.service import serve
+from postbus.imap_sync.tuning import Tuning
 from tests.integration.imap_sync.syncing import KEY_RING, QUICK
 
 START_TIMEOUT_S = 30.0
@@ -27,9 +24,9 @@ START_TIMEOUT_S = 30.0
 class Workers:
     """The processes of one test, by name."""
 
-    def __init__(self, nats_url: str, redis_url: str) -> None:
+    def __init__(self, nats_url: str, redis_url: str, pace: str = "quick") -> None:
         self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.workers", nats_url, redis_url],
+            [sys.executable, "-m", "tests.chaos.workers", nats_url, redis_url, pace],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,13 +64,14 @@ class Workers:
         os.kill(self.pids[name], signal.SIGCONT)
 
 
-async def _work(nats: str, redis: str, name: str) -> None:
-    async with AsyncExitStack() as stack:
-        parts = await open_parts(stack, "imap-sync", Config(redis=redis, nats=nats, secret=KEY_RING))
-        await serve(replace(parts, worker=name), QUICK)
+def _work(nats: str, redis: str, name: str, tuning: Tuning) -> None:
+    async def serve_named(parts: Parts) -> None:
+        await serve(replace(parts, worker=name), tuning)
+
+    run_configured("imap-sync", serve_named, Config(redis=redis, nats=nats, secret=KEY_RING, log_level="error"))
 
 
-def _main(nats: str, redis: str) -> None:
+def _main(nats: str, redis: str, pace: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for them
     children = []
     for line in iter(sys.stdin.readline, ""):
@@ -81,9 +79,7 @@ def _main(nats: str, redis: str) -> None:
         pid = os.fork()
         if pid == 0:
             os.close(0)
-            configure_logs("error", service=name)
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_work(nats, redis, name))
+            _work(nats, redis, name, QUICK if pace == "quick" else Tuning())
             os._exit(0)
         children.append(pid)
         print(pid, flush=True)
@@ -93,4 +89,4 @@ def _main(nats: str, redis: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2])
+    _main(*sys.argv[1:])
