@@ -32,6 +32,13 @@ def test_an_address_has_to_be_one(url: str) -> None:
         settings(webhooks=url)
 
 
+@pytest.mark.parametrize("url", ["http://x/\r\nX-A: b", " http://x", "http://x/\n", "http://x/a b", "http://x/\t"])
+def test_an_address_holds_no_line_breaks_and_spaces(url: str) -> None:
+    for name in ("webhooks", "authServer", "serviceUrl"):
+        with pytest.raises(pydantic.ValidationError):
+            settings(**{name: url})
+
+
 def test_an_address_is_kept_as_it_was_written() -> None:
     assert (
         settings(webhooks="https://user:p%40ss@Example.com/Hook?x=1").webhooks

@@ -5,6 +5,7 @@ Only keys whose feature exists are here: anything else is refused. Secrets are s
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -24,6 +25,7 @@ SECRET_SETTINGS = frozenset({"serviceSecret"})
 
 _TRUE = frozenset({"y", "true", "1", "on"})
 _FALSE = frozenset({"n", "false", "0", ""})
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 _HTTP_URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
 
@@ -36,6 +38,8 @@ def _flag(value: Any) -> Any:
 
 def _url(value: str) -> str:
     """An absolute http or https URL, kept as it was written; nothing switches the feature off."""
+    if _BLANK.search(value):  # the parser would take it away, and what is stored would still have it
+        raise PydanticCustomError("uri", "must not hold spaces, line breaks or other control characters")
     try:
         _HTTP_URL.validate_python(value or "http://nothing")
     except ValidationError as error:  # its text repeats the URL, and with it a password
