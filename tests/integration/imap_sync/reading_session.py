@@ -75,6 +75,9 @@ class ReadingSession(Session):
     def poke(self, path: str) -> None:
         self.poked.append(path)
 
+    async def relist(self) -> None:
+        self.boxes = await list_records(self.connection)
+
 
 @asynccontextmanager
 async def open_session(mail: MailServer, user: str, bus: Bus) -> AsyncIterator[ReadingSession]:

@@ -8,7 +8,7 @@ from postbus.api.asgi import Front
 from postbus.api.errors import install_error_handlers
 from postbus.api.health import HealthChecks
 from postbus.api.limits import limits_of
-from postbus.api.routes import accounts, changes, docs, downloads, messages, search, settings, submit, system
+from postbus.api.routes import accounts, changes, docs, downloads, mailboxes, messages, search, settings, submit, system
 from postbus.common.service import Parts
 
 
@@ -18,6 +18,7 @@ def create_app() -> FastAPI:
     for router in (
         accounts.router,
         messages.mailboxes,
+        mailboxes.router,
         messages.router,
         changes.router,
         search.router,

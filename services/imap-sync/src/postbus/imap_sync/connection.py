@@ -17,7 +17,7 @@ from postbus.common.errors import (
     PostbusError,
     TooLarge,
 )
-from postbus.imap_sync import changing
+from postbus.imap_sync import arranging, changing
 from postbus.imap_sync.beginning import begin_session
 from postbus.imap_sync.dial import Endpoint, dial
 from postbus.imap_sync.fetching import compose_modifiers, fetch_flags, fetch_rows, stream_section
@@ -149,6 +149,32 @@ class ImapConnection:
     async def statuses(self, paths: Sequence[str]) -> dict[str, MailboxStatus]:
         """STATUS of several; those that the server refuses are absent."""
         return await self._lister.statuses(paths)
+
+    async def personal_prefix(self) -> str:
+        """What the paths of the user's mailboxes begin with, empty on most servers."""
+        return await self._lister.personal_prefix()
+
+    async def create_mailbox(self, path: str) -> str | None:
+        """CREATE; returns the mailbox's id where the server gives one. CommandRefused `ALREADYEXISTS` (RFC 5530)."""
+        return await arranging.create(self._wire, self._names, path)
+
+    async def rename_mailbox(self, path: str, new_path: str) -> None:
+        """RENAME, with all that is below; a mailbox that this concerns is no longer selected."""
+        await self._leave(path)
+        await arranging.rename(self._wire, self._names, path, new_path)
+
+    async def delete_mailbox(self, path: str) -> None:
+        """DELETE, with its messages; a mailbox that this concerns is no longer selected."""
+        await self._leave(path)
+        await arranging.delete(self._wire, self._names, path)
+
+    async def subscribe(self, path: str, *, subscribed: bool = True) -> None:
+        """SUBSCRIBE or UNSUBSCRIBE."""
+        await arranging.subscribe(self._wire, self._names, path, subscribed=subscribed)
+
+    async def _leave(self, path: str) -> None:
+        if self.selected and self.selected.path.startswith(path):
+            await self.unselect()
 
     async def select(self, path: str, *, known: KnownState | None = None, read_only: bool = False) -> Selected:
         """SELECT or EXAMINE; with QRESYNC enabled, `known` brings what vanished and changed since."""

@@ -76,6 +76,10 @@ class Lister:
                 found.setdefault(row.path, row)
         return list(found.values())
 
+    async def personal_prefix(self) -> str:
+        """What the paths of new mailboxes begin with: mostly nothing, `INBOX.` on servers like Courier (RFC 2342)."""
+        return mailboxes.name_of((await self._personal_prefixes())[0])
+
     async def status(self, path: str) -> MailboxStatus:
         """STATUS of one mailbox."""
         try:

@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 LONGEST_STORE_RETRY_S = 10.0  # a worker has thousands of accounts that all ask whether the store is back
 
+RELIST_S = 3.0  # who changed a mailbox waits no longer for the listing; it comes all the same
+
 _UNUSABLE = (
     AccountState.AUTHENTICATION_ERROR,
     AccountState.CONNECT_ERROR,
@@ -111,6 +113,11 @@ class AccountSession:
         """Look at this mailbox soon."""
         if self._watcher is not None:
             self._watcher.poke(path)
+
+    async def relist(self) -> None:
+        """List the mailboxes now, as we changed them; returns when the stored listing is current, or after a while."""
+        if self._watcher is not None:
+            await self._watcher.relist(RELIST_S)
 
     def check_usable(self) -> None:
         """AccountNotUsable where no command can work now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -76,6 +77,7 @@ class Watcher:
         self._clocks = Clocks()
         self._poll_s = tuning.poll_s
         self._pokes: set[str] = set()
+        self._waiting: list[asyncio.Event] = []
         self._nudge: asyncio.Task[None] | None = None
         self._idling = False
         self._main: str | None = None
@@ -90,6 +92,15 @@ class Watcher:
         if self._idling and (self._nudge is None or self._nudge.done()):
             self._nudge = asyncio.ensure_future(self._interrupt())
 
+    async def relist(self, limit_s: float) -> None:
+        """List the mailboxes now; returns when what is stored is as current as that, or after `limit_s`."""
+        done = asyncio.Event()
+        self._waiting.append(done)
+        self.poke("")  # no mailbox has that name, so the listing is due
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await done.wait()
+
     async def catch_up(self) -> None:
         """List the mailboxes and look at every one that differs from what is known."""
         await self._list()
@@ -99,12 +110,15 @@ class Watcher:
     async def run(self) -> NoReturn:
         """Wait for news and deal with it, until the connection breaks."""
         while True:
+            waiting, self._waiting = self._waiting, []
             await self._do_due()
             started, found = self._now(), False
             if self._main is not None:
                 self._uncompared |= self._pushes.take()
                 found = await self._look(self._main)
             await self._live.flush()
+            for done in waiting:
+                done.set()
             if found:
                 await self._linger(self._now() - started)
             self._idling = True

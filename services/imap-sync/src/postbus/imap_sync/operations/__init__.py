@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from postbus.imap_sync.operations.access import Session
+from postbus.imap_sync.operations.arranging import change_mailbox, create_mailbox, delete_mailbox
 from postbus.imap_sync.operations.deleting import delete_message
 from postbus.imap_sync.operations.downloads import Reply, send_attachment, send_source
 from postbus.imap_sync.operations.filing import file_message
@@ -24,6 +25,9 @@ StreamHandler = Callable[[Session, bytes, float, Reply], Awaitable[None]]
 
 OPERATIONS: Final[Mapping[str, Handler]] = {
     "mailboxes": count_mailboxes,
+    "create-mailbox": create_mailbox,
+    "change-mailbox": change_mailbox,
+    "delete-mailbox": delete_mailbox,
     "messages": list_messages,
     "search": search_messages,
     "message": get_message,

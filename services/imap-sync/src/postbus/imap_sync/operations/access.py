@@ -52,6 +52,9 @@ class Session(Protocol):
     def poke(self, path: str) -> None:
         """Look at this mailbox soon."""
 
+    async def relist(self) -> None:
+        """List the mailboxes now: which there are has changed."""
+
 
 def find_mailbox(session: Session, path: str) -> MailboxRecord:
     """The mailbox of a path; NotFound `FolderNotFound` with the path.
