@@ -35,7 +35,7 @@ class ScriptedOwner:
 
     async def start(self, bus: Bus) -> None:
         """Listen as the owner of every partition."""
-        changes = ("update-message", "move-message", "delete-message")
+        changes = tuple(f"{verb}-message{many}" for verb in ("update", "move", "delete") for many in ("", "s"))
         operations = ("mailboxes", "messages", "search", "message", "text", "reference", "reconnect")
         await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in (*operations, *changes)})
 

@@ -8,7 +8,19 @@ from postbus.api.asgi import Front
 from postbus.api.errors import install_error_handlers
 from postbus.api.health import HealthChecks
 from postbus.api.limits import limits_of
-from postbus.api.routes import accounts, changes, docs, downloads, mailboxes, messages, search, settings, submit, system
+from postbus.api.routes import (
+    accounts,
+    bulk,
+    changes,
+    docs,
+    downloads,
+    mailboxes,
+    messages,
+    search,
+    settings,
+    submit,
+    system,
+)
 from postbus.common.service import Parts
 
 
@@ -21,6 +33,7 @@ def create_app() -> FastAPI:
         mailboxes.router,
         messages.router,
         changes.router,
+        bulk.router,
         search.router,
         downloads.router,
         submit.router,

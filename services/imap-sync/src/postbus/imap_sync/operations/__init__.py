@@ -7,6 +7,7 @@ from typing import Final
 
 from postbus.imap_sync.operations.access import Session
 from postbus.imap_sync.operations.arranging import change_mailbox, create_mailbox, delete_mailbox
+from postbus.imap_sync.operations.bulk import delete_messages, move_messages, update_messages
 from postbus.imap_sync.operations.deleting import delete_message
 from postbus.imap_sync.operations.downloads import Reply, send_attachment, send_source
 from postbus.imap_sync.operations.filing import file_message
@@ -34,6 +35,9 @@ OPERATIONS: Final[Mapping[str, Handler]] = {
     "update-message": update_message,
     "move-message": move_message,
     "delete-message": delete_message,
+    "update-messages": update_messages,
+    "move-messages": move_messages,
+    "delete-messages": delete_messages,
     "text": get_text,
     "reference": get_reference,
     "file": file_message,
