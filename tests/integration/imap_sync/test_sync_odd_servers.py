@@ -70,6 +70,18 @@ async def test_an_empty_list_of_mailboxes_wipes_nothing(system: System) -> None:
         await system.in_state(account, AccountState.CONNECTED)
 
 
+async def test_a_mailbox_whose_row_can_not_be_read_is_not_told_as_deleted(system: System) -> None:
+    await system.start()
+    async with odd_server(mailboxes=["INBOX", "Work"]) as odd:
+        account = await system.connected(port=odd.port)
+        odd.mailboxes[1:] = ["", "Other"]  # a row without a name
+        await until_true(lambda: "Other" in [event.path for event in system.of(account, "mailboxNew")], "listed again")
+        assert not system.of(account, "mailboxDeleted")
+        assert await system.mailbox(account, "Work") is not None
+        odd.mailboxes.remove("")
+        assert (await system.event(account, "mailboxDeleted")).path == "Work"
+
+
 async def test_a_server_that_lets_in_and_drops_at_once_is_not_stormed(system: System) -> None:
     await system.start()
     async with odd_server(drops_after_login=True) as odd:

@@ -124,6 +124,19 @@ async def test_names_with_stars_arrive_whole() -> None:
         assert {row.path: "\\subscribed" in row.attributes for row in listed} == {"a* b* c": False, "INBOX": True}
 
 
+async def test_a_listing_knows_whether_it_left_a_row_out() -> None:
+    async def play(peer: Peer) -> None:
+        await peer.answer(b'LIST "" "*"', b'* LIST () "/" INBOX', b'* LIST () "/"', b'* LIST () "/" Work')
+        await peer.answer(b'LSUB "" "*"')
+        await peer.answer(b'LIST "" "*"', b'* LIST () "/" INBOX', b'* LIST () "/" Work')
+        await peer.answer(b'LSUB "" "*"')
+
+    async with session(play) as connection:
+        for complete in (False, True):
+            assert [row.path for row in await connection.list_mailboxes(with_status=False)] == ["INBOX", "Work"]
+            assert connection.listing_complete is complete
+
+
 async def test_a_literal_may_look_like_the_tagged_answer() -> None:
     async def play(peer: Peer) -> None:
         tag = await peer.command(b"UID FETCH 7 (UID BODY.PEEK[]<0.1000>)")

@@ -23,6 +23,10 @@ def test_a_listing_tells_what_is_new_and_what_is_gone() -> None:
     assert [gone.path for gone in plan.gone] == ["Old"]
 
 
+def test_nothing_is_gone_from_a_listing_with_rows_that_could_not_be_read() -> None:
+    assert not plan_listing({"Old": row("Old")}, [listed("INBOX")], ACCOUNT, complete=False).gone
+
+
 def test_an_unchanged_mailbox_is_left_alone() -> None:
     plan = plan_listing({"Work": row("Work", messages=5, uid_validity=3)}, [listed("Work")], ACCOUNT)
     assert not plan.new

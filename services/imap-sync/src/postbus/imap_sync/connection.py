@@ -142,6 +142,11 @@ class ImapConnection:
         """
         return await self._lister.list_mailboxes(with_status=with_status)
 
+    @property
+    def listing_complete(self) -> bool:
+        """Whether the last `list_mailboxes` understood every row: what it does not have may be there all the same."""
+        return self._lister.complete
+
     async def status(self, path: str) -> MailboxStatus:
         """STATUS; CommandRefused when there is no such mailbox."""
         return await self._lister.status(path)

@@ -25,9 +25,13 @@ class ListingPlan:
 
 
 def plan_listing(
-    known: Mapping[str, MailboxRecord], listed: Sequence[ListedMailbox], record: AccountRecord
+    known: Mapping[str, MailboxRecord],
+    listed: Sequence[ListedMailbox],
+    record: AccountRecord,
+    *,
+    complete: bool = True,
 ) -> ListingPlan:
-    """Compare the stored rows with a listing that is not empty."""
+    """Compare the stored rows with a listing that is not empty; where it is not complete either, nothing is gone."""
     plan = ListingPlan()
     hints = record.imap.special_use_hints if record.imap else {}
     uses = assign_special_use(listed, hints)
@@ -48,7 +52,7 @@ def plan_listing(
             plan.new.append(MailboxRecord.model_validate({"number": 0, "path": path, **facts}))
         elif (after := before.model_copy(update=facts)) != before:
             plan.changed.append(after)
-    plan.gone = [row for path, row in known.items() if path not in shown]
+    plan.gone = [row for path, row in known.items() if path not in shown] if complete else []
     return plan
 
 

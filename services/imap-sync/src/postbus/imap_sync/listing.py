@@ -64,9 +64,14 @@ class Lister:
         self._names = names
         self._refused: set[str] = set()
         self._prefixes: list[bytes] | None = None
+        self.complete = True  # whether the last listing left no row out
 
     async def list_mailboxes(self, *, with_status: bool) -> list[ListedMailbox]:
-        """The user's mailboxes, each once, with `\\subscribed` where they are and with status where LIST gives it."""
+        """The user's mailboxes, each once, with `\\subscribed` where they are and with status where LIST gives it.
+
+        What is no row is left out; `complete` says so then.
+        """
+        self.complete = True
         found: dict[str, ListedMailbox] = {}
         for prefix in await self._personal_prefixes():
             for row in await self._list(astring(prefix + b"*"), with_status=with_status):
@@ -197,14 +202,17 @@ class Lister:
 
         def on_response(pieces: Response) -> bool:
             untagged = parse_untagged(pieces[0])
-            if untagged is None or len(rows) > MAX_MAILBOXES:
+            if untagged is None:
                 return False
             with suppress(ProtocolError):  # a malformed row is left out; the others count
                 match untagged.label:
                     case "LIST" | "XLIST":
-                        parse = mailboxes.parse_xlist if xlist else mailboxes.parse_list
-                        row, raw = parse(pieces, untagged.start)
-                        rows[raw] = row
+                        complete, self.complete = self.complete, False  # until it is understood
+                        if len(rows) < MAX_MAILBOXES:
+                            parse = mailboxes.parse_xlist if xlist else mailboxes.parse_list
+                            row, raw = parse(pieces, untagged.start)
+                            rows[raw] = row
+                            self.complete = complete
                     case "STATUS":
                         raw, status = mailboxes.parse_status_data(pieces, untagged.start)
                         statuses[raw] = status

@@ -101,6 +101,11 @@ class Watcher:
             async with asyncio.timeout(limit_s):
                 await done.wait()
 
+    def resync(self) -> None:
+        """List the mailboxes and compare every message of those that are synced, one mailbox after the other."""
+        self._clocks.audit_at.update(dict.fromkeys(self._clocks.audit_at, 0.0))
+        self.poke("")
+
     async def catch_up(self) -> None:
         """List the mailboxes and look at every one that differs from what is known."""
         await self._list()
@@ -154,6 +159,7 @@ class Watcher:
             self._clocks.poll_at,
             self._clocks.list_at,
             self._late.next_at(),
+            *(at for path, at in self._clocks.audit_at.items() if path in self._live.rows),
         ]
         if self._uncompared and self._main and (record := self._live.mailbox(self._main)):
             times.append(self._clocks.compared_at.get(self._main, 0.0) + compare_gap_s(record.messages))
@@ -207,7 +213,8 @@ class Watcher:
         if not any(mailbox.selectable for mailbox in listed):  # trap: never a reason to forget mailboxes
             raise ProtocolError("the server lists no mailboxes", code="EmptyListing")
         known = {record.path: record for record in self._live.mailboxes()}
-        plan = plan_listing(known, listed, self._live.account.record)
+        complete = self._connection.listing_complete
+        plan = plan_listing(known, listed, self._live.account.record, complete=complete)
         plan.statuses |= await self._connection.statuses(self._without_status(plan, listed))
         if plan.new and not self._listed:
             self._lost = await self._live.lost_paths()
