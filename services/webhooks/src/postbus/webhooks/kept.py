@@ -1,7 +1,7 @@
 """The bucket LANES as one owner of a shard sees it: read all of it at start, then write, fenced by the checkpoint.
 
 The checkpoint is only ever replaced at the revision we know, so who lost the shard without noticing is refused. Records
-of lanes are written after such a check (`Shard.confirm`).
+of lanes are written after such a check (`keeper`).
 """
 
 from __future__ import annotations

@@ -1,33 +1,22 @@
-"""One owned shard of the event log: read in order, hand to lanes, keep the position.
-
-Where the position is kept: a durable consumer with ack-all would repeat, after a crash, all that quick lanes have
-delivered beyond the slowest one, and acknowledging each event by itself loses the order with redeliveries. So it is a
-key in the bucket LANES that holds the floor and the few sequences above it (`progress`). Writing it takes 0.5 ms
-(p50, 0.9 ms p99, measured with fsync), is done a few milliseconds behind the deliveries and for all of them at once,
-and is refused when another worker has written since (`kept`): a shard has one owner even where two believe they are
-it. What was answered within those milliseconds is repeated after a kill, with the same event id.
-"""
+"""One owned shard of the event log: read in order, hand to lanes, keep the position (`keeper`)."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
 from postbus.common.bus.connection import Bus
-from postbus.common.errors import Unavailable
 from postbus.webhooks import dead_letters, event_log
 from postbus.webhooks.delivery import Delivery, Outcome
 from postbus.webhooks.event_log import LoggedEvent, ShardReader
-from postbus.webhooks.kept import Fenced, Kept
+from postbus.webhooks.keeper import Keeper, patiently
+from postbus.webhooks.kept import Fenced
 from postbus.webhooks.lane import Lane
-from postbus.webhooks.progress import Progress
-from postbus.webhooks.records import Checkpoint, LaneRecord
+from postbus.webhooks.records import LaneRecord
 from postbus.webhooks.retries import RetrySchedule
 
 log = structlog.get_logger()
@@ -35,15 +24,10 @@ log = structlog.get_logger()
 MAX_LANE_EVENTS = 64  # queued in one lane; more wait in the log
 MAX_WINDOW = 512  # sequences between the floor and the reader
 MAX_HELD_BYTES = 2 * 1024 * 1024  # bodies queued in all lanes of a shard
-SAVE_GAP_S = 0.01
-CONFIRM_S = 1.0  # so long positions of lanes are written without proof that the shard is still ours
-BUS_RETRY_S = 0.25
 FENCED_PAUSE_S = 6.0  # two lease times: if the shard is still ours then, it is ours to take back
 RELEASE_S = 1.5  # requests in flight may end; less than a lease, as placement waits for it
 RESTART_SPREAD_S = 0.5
 END_RETRY_S = 0.25
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +47,9 @@ class Shard:
         self.number = number
         self.schedule = parts.schedule
         self.lanes: dict[str, Lane] = {}
-        self._epoch = epoch
         self._parts = parts
-        self._progress = Progress()
-        self._kept = Kept(parts.bus, number)
-        self._written: Checkpoint | None = None
-        self._confirmed = 0.0  # when the checkpoint was written, which proved that the shard was ours
+        self._keeper = Keeper(parts.bus, number, parts.worker, epoch)
         self._held_bytes = 0
-        self._moved: set[Lane] = set()
-        self._dirty = asyncio.Event()
-        self._saving = asyncio.Lock()
         self._reader: ShardReader | None = None
         self._group: asyncio.TaskGroup | None = None
         self._working: set[asyncio.Task[None]] = set()
@@ -87,7 +64,7 @@ class Shard:
     @property
     def reading(self) -> int:
         """The last sequence that was read and handed on."""
-        return self._progress.reading
+        return self._keeper.progress.reading
 
     async def run(self) -> None:
         """Work until `stop`; begin anew where somebody else's write showed up and the shard is still ours."""
@@ -97,7 +74,7 @@ class Shard:
                     await self._own()
                 except* Fenced as fenced:
                     log.warning("shard has another owner", shard=self.number)
-                    self._epoch = max(self._epoch, *(error.epoch for error in _leaves(fenced)))
+                    self._keeper.epoch = max(self._keeper.epoch, *(error.epoch for error in _leaves(fenced)))
                     await self._wait_stopped(FENCED_PAUSE_S)
         finally:
             self._finished.set()
@@ -134,14 +111,12 @@ class Shard:
 
     def settle(self, event: LoggedEvent) -> None:
         """The event needs no more care of the shard."""
-        self._progress.settle(event.seq)
+        self._keeper.settle(event.seq)
         self._held_bytes -= len(event.body)
-        self._dirty.set()
 
     def lane_moved(self, lane: Lane) -> None:
         """The position of a parked lane changed: write it soon."""
-        self._moved.add(lane)
-        self._dirty.set()
+        self._keeper.lane_moved(lane)
 
     def lane_idle(self, lane: Lane) -> None:
         """The lane has nothing to do and nothing to remember."""
@@ -162,29 +137,27 @@ class Shard:
     async def bury(self, event: LoggedEvent, record: LaneRecord) -> None:
         """Give an event up."""
         log.warning("webhook given up", account=event.token, event_id=event.event_id, attempts=record.attempt)
-        await _patiently(lambda: dead_letters.bury(self._parts.bus, event, record, time.time()))
+        await patiently(lambda: dead_letters.bury(self._parts.bus, event, record, time.time()))
 
     async def put_lane(self, token: str, record: LaneRecord) -> None:
         """Write the lane's record, if the shard is still ours."""
-        await self._save_checkpoint()
-        await self._put_record(token, record)
+        await self._keeper.put_lane(token, record)
 
     async def drop_lane(self, token: str) -> None:
         """Remove the lane's record, if the shard is still ours."""
-        await self._save_checkpoint()
-        await _patiently(lambda: self._kept.drop_lane(token))
+        await self._keeper.drop_lane(token)
 
     async def fetch(self, token: str, position: int) -> list[LoggedEvent]:
         """Events of the account from a position on."""
-        return await _patiently(lambda: event_log.fetch_lane(self._parts.bus, self.number, token, position))
+        return await patiently(lambda: event_log.fetch_lane(self._parts.bus, self.number, token, position))
 
     async def continues(self, token: str, position: int, upto: int) -> bool:
         """Whether the log holds an event of the account between these two."""
-        return await _patiently(lambda: event_log.lane_continues(self._parts.bus, self.number, token, position, upto))
+        return await patiently(lambda: event_log.lane_continues(self._parts.bus, self.number, token, position, upto))
 
     async def first_kept(self) -> int:
         """The first sequence that the log still holds."""
-        return (await _patiently(lambda: event_log.log_bounds(self._parts.bus)))[0]
+        return (await patiently(lambda: event_log.log_bounds(self._parts.bus)))[0]
 
     # The shard's own work
 
@@ -201,7 +174,7 @@ class Shard:
         await self._save_last()
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
-        reading, saving = group.create_task(self._read()), group.create_task(self._save_changes())
+        reading, saving = group.create_task(self._read()), group.create_task(self._keeper.save_changes())
         try:
             for lane in list(self.lanes.values()):
                 lane.start(RESTART_SPREAD_S)
@@ -213,7 +186,7 @@ class Shard:
 
     async def _take_over(self) -> bool:
         """Read what is kept and sign it; False when we are to stop meanwhile."""
-        taking = asyncio.ensure_future(_patiently(self._load))
+        taking = asyncio.ensure_future(patiently(self._load))
         stopping = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait([taking, stopping], return_when=asyncio.FIRST_COMPLETED)
         for task in (taking, stopping):
@@ -221,25 +194,17 @@ class Shard:
         if self.stopping:
             return False
         taking.result()
-        log.debug("shard taken over", shard=self.number, floor=self._progress.floor, lanes=len(self.lanes))
+        log.debug("shard taken over", shard=self.number, floor=self._keeper.progress.floor, lanes=len(self.lanes))
         return True
 
     async def _load(self) -> None:
-        await self._kept.load()
-        before = self._kept.checkpoint or Checkpoint(owner="", epoch=0)
-        if before.epoch > self._epoch:
-            raise Fenced(before.epoch)
-        _, last = await event_log.log_bounds(self._parts.bus)
-        if before.floor > last:
-            log.error("the log begins anew", shard=self.number, position=before.floor, last=last)
-            before, self._kept.lanes = Checkpoint(owner="", epoch=0), {}
-        self._progress = Progress(before.floor, before.ahead)
-        self._held_bytes, self._moved = 0, set()
-        self.lanes = {token: Lane(self, token, kept, before.floor) for token, kept in self._kept.lanes.items()}
-        await self._put_checkpoint()
+        records = await self._keeper.load()
+        floor = self._keeper.progress.floor
+        self._held_bytes = 0
+        self.lanes = {token: Lane(self, token, kept, floor) for token, kept in records.items()}
 
     async def _read(self) -> None:
-        self._reader = reader = ShardReader(self._parts.bus, self.number, self._progress.floor)
+        self._reader = reader = ShardReader(self._parts.bus, self.number, self._keeper.progress.floor)
         try:
             while True:
                 await self._hand_on(await reader.read())
@@ -248,8 +213,7 @@ class Shard:
 
     async def _hand_on(self, event: LoggedEvent) -> None:
         """Give an event to its lane; lanes that fall behind are parked before the next one is read."""
-        if not self._progress.read(event.seq, event.token):
-            self._dirty.set()
+        if not self._keeper.read(event.seq, event.token):
             return
         lane = self.lanes.get(event.token)
         if lane is None:
@@ -258,12 +222,12 @@ class Shard:
         lane.offer(event)
         if len(lane.queue) > MAX_LANE_EVENTS:
             await lane.detach()
-        while self._overfull and (oldest := self._progress.oldest) is not None:
+        while self._overfull and (oldest := self._keeper.progress.oldest) is not None:
             await self._detach_holder(oldest)
 
     @property
     def _overfull(self) -> bool:
-        return len(self._progress) > MAX_WINDOW or self._held_bytes > MAX_HELD_BYTES
+        return len(self._keeper.progress) > MAX_WINDOW or self._held_bytes > MAX_HELD_BYTES
 
     async def _detach_holder(self, oldest: tuple[int, str]) -> None:
         """Park the lane that holds the floor; where its head was settled meanwhile there is nothing to do."""
@@ -271,40 +235,11 @@ class Shard:
             await lane.detach()
         await asyncio.sleep(0)
 
-    async def _save_changes(self) -> None:
-        """Write what changed, soon after and never at once for each."""
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(SAVE_GAP_S)
-            self._dirty.clear()
-            await self._save()
-
-    async def _save(self) -> None:
-        moved, self._moved = self._moved, set()
-        if self._written != self._checkpoint() or time.monotonic() > self._confirmed + CONFIRM_S:
-            await self._save_checkpoint()
-        for lane in moved:
-            if (record := lane.record) is not None:
-                await self._put_record(lane.token, record)
-
-    async def _put_record(self, token: str, record: LaneRecord) -> None:
-        await _patiently(lambda: self._kept.put_lane(token, record))
-
-    async def _save_checkpoint(self) -> None:
-        """Write the checkpoint; Fenced when the shard is not ours any more."""
-        async with self._saving:
-            await _patiently(self._put_checkpoint)
-
-    async def _put_checkpoint(self) -> None:
-        checkpoint = self._checkpoint()
-        await self._kept.put_checkpoint(checkpoint)
-        self._written, self._confirmed = checkpoint, time.monotonic()
-
     async def _save_last(self) -> None:
         """Keep what is known at the end; whoever comes next repeats what could not be kept."""
         try:
             async with asyncio.timeout(1.0):
-                await self._save()
+                await self._keeper.save()
         except (Fenced, TimeoutError) as error:
             log.warning("last position not kept", shard=self.number, error=str(error))
 
@@ -315,10 +250,6 @@ class Shard:
         except TimeoutError:
             return
 
-    def _checkpoint(self) -> Checkpoint:
-        owner = f"{self._parts.worker}|{self._epoch}"
-        return Checkpoint(owner=owner, epoch=self._epoch, floor=self._progress.floor, ahead=self._progress.ahead)
-
 
 async def _end(*tasks: asyncio.Task[None]) -> None:
     """Cancel until it works: Python 3.11's `wait_for`, which the bus client uses, may swallow a cancellation."""
@@ -327,16 +258,6 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=END_RETRY_S)
-
-
-async def _patiently(action: Callable[[], Awaitable[T]]) -> T:
-    """Try until the bus is back."""
-    while True:
-        try:
-            return await action()
-        except Unavailable as error:
-            log.debug("waiting for the bus", error=error.message)
-            await asyncio.sleep(BUS_RETRY_S)
 
 
 def _leaves(group: BaseExceptionGroup[Fenced]) -> list[Fenced]:
