@@ -11,6 +11,7 @@ from postbus.common import ids
 from postbus.common.bus.streams import DLQ, RAW
 from postbus.common.config_values import LocalAddress
 from postbus.common.credentials import Credentials, seal_fetched
+from postbus.common.errors import AuthenticationFailed
 from postbus.common.jobs import ReferenceTask, Submission, pack_job, unpack_submission
 from postbus.common.store import keys
 from tests.integration.sender.conftest import Bench, message, until
@@ -218,6 +219,29 @@ async def test_a_fetched_token_that_ended_is_fetched_once_more(bench: Bench) -> 
     await bench.start()
     await bench.event(await bench.submit(anna, "bob@example.test"), "messageSent")
     assert asked == ["ended", good]
+
+
+async def test_a_bad_answer_of_the_authentication_server_is_no_reason_to_give_a_message_up(bench: Bench) -> None:
+    anna = await bench.account("anna-asks", secret={}, user=None, use_auth_server=True)
+    asked: list[bytes] = []
+
+    async def ensure(payload: bytes) -> bytes:
+        asked.append(payload)
+        if len(asked) == 1:
+            raise AuthenticationFailed(
+                "The authentication server answered with HTTP status 502", code="HTTPRequestError"
+            )
+        fetched = Credentials("anna-asks@example.test", "pass")
+        sealed = seal_fetched(bench.parts.secrets, "anna-asks", "smtp", fetched)
+        await bench.parts.redis.set(keys.credentials("anna-asks", "smtp"), sealed, ex=60)
+        return b"{}"
+
+    bench.handlers["ensure"] = ensure
+    await bench.start()
+    sent = await bench.submit(anna, "bob-asks@example.test")
+    error = await bench.event(sent, "messageDeliveryError")
+    assert error.data.error_code == "HTTPRequestError" and error.data.job.next_attempt
+    await bench.event(sent, "messageSent")
 
 
 async def test_the_way_out_is_one_of_the_configured_addresses(bench: Bench) -> None:

@@ -79,9 +79,9 @@ class Deliverer:
         try:
             return await load_credentials(self.parts, account, "smtp", deadline_s=CREDENTIALS_DEADLINE_S)
         except AuthenticationFailed as error:
-            raise DeliveryFailed(
-                Failure(error=error.message, code=error.code if error.code == "ENOAUTH" else "EAUTH")
-            ) from error
+            # HTTPRequestError: no mail server has refused anything, an auth server answered badly, perhaps for once.
+            code = error.code if error.code in ("ENOAUTH", "HTTPRequestError") else "EAUTH"
+            raise DeliveryFailed(Failure(error=error.message, code=code)) from error
         except SecretUnreadable as error:
             raise DeliveryFailed(Failure(error="The stored password can't be read", code="ENOAUTH")) from error
         except Unavailable:
