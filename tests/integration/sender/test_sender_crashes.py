@@ -224,9 +224,10 @@ async def test_a_kept_connection_that_the_server_closed_costs_no_attempt(bench: 
     assert [event.event for event in bench.events_of(sent)] == ["messageSent"]
 
 
-async def test_a_filing_is_tried_again_while_the_account_can_not_work(bench: Bench) -> None:
+@pytest.mark.parametrize("error", [AccountNotUsable("away"), CommandRefused("wait", server_code="UNAVAILABLE")])
+async def test_a_filing_is_tried_again_while_the_account_can_not_work(bench: Bench, error: Exception) -> None:
     anna = await bench.account("anna-later")
-    bench.file_error = AccountNotUsable("not connected")
+    bench.file_error = error
     await bench.start()
     raw = message("<later@x>", b"x\r\n" * 50_000)
     sent = await bench.submit(anna, "bob-later@example.test", raw=raw)
@@ -242,12 +243,14 @@ async def test_a_filing_is_tried_again_while_the_account_can_not_work(bench: Ben
     assert (await bench.parts.bus.js.stream_info(RAW)).state.messages == 0
 
 
-@pytest.mark.parametrize("error", [CommandRefused("over quota", server_code="OVERQUOTA"), AccountNotUsable("gone")])
-async def test_a_filing_that_is_refused_or_too_old_ends_quietly(bench: Bench, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "age_h"), [(CommandRefused("no", server_code="CANNOT"), 0), (AccountNotUsable("x"), 25)]
+)
+async def test_a_filing_that_is_refused_or_too_old_ends_quietly(bench: Bench, error: Exception, age_h: int) -> None:
     anna = await bench.account("anna-filed")
     bench.file_error = error
     filing: dict[str, Any] = {"queue_id": ids.new_queue_id(), "account": "anna-filed", "message_id": "<a@x>", "size": 1}
-    old = jobs.Filing(**filing, created=now() - timedelta(hours=25))
+    old = jobs.Filing(**filing, created=now() - timedelta(hours=age_h))
     await bench.parts.bus.publish(jobs.file_subject(anna.token, old.queue_id), pack_job(old, b"x"))
     await bench.start()
     await bench.idle()

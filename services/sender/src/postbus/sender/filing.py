@@ -28,6 +28,7 @@ GIVE_UP_AFTER: Final = timedelta(hours=24)
 FIRST_GAP: Final = timedelta(seconds=5)
 LONGEST_GAP: Final = timedelta(minutes=30)
 _FINAL: Final = (CommandRefused, NotFound, BadInput, TooLarge)
+_LATER: Final = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "OVERQUOTA", "THROTTLED"})  # RFC 5530, 3
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class FileHandler:
         if account is None or account.record.account != filing.account:
             log.info("filing dropped, its account is gone", queue_id=filing.queue_id)
         elif refusal := await self._file(job, filing, inline):
-            if not isinstance(refusal, _FINAL) and now() - filing.created < GIVE_UP_AFTER:
+            if not _is_final(refusal) and now() - filing.created < GIVE_UP_AFTER:
                 await reschedule(self.parts.bus, job, next_gap(filing, self.first_gap))
                 return False
             log.warning("message not filed", account=filing.account, queue_id=filing.queue_id, reason=refusal.message)
@@ -69,6 +70,12 @@ class FileHandler:
         except PostbusError as error:
             return error
         return None
+
+
+def _is_final(refusal: PostbusError) -> bool:
+    if isinstance(refusal, CommandRefused) and (refusal.server_code or "").upper() in _LATER:
+        return False
+    return isinstance(refusal, _FINAL)
 
 
 def next_gap(filing: Filing, first: timedelta) -> timedelta:
