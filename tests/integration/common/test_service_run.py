@@ -72,6 +72,14 @@ def test_a_service_starts_and_ends_in_order_when_told_to(
     assert '"service stopped"' in logs
 
 
+def test_a_bus_that_is_closed_for_good_ends_a_service_loudly(nats_server: NatsServer, redis_url: str) -> None:
+    code = SERVICE.replace("    if CRASH:", "    parts.bus.nc._transport.write(b'NONSENSE\\r\\n')\n    if CRASH:")
+    with running(code=code, EENGINE_NATS=nats_server.url, EENGINE_REDIS=redis_url) as process:
+        _, logs = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "bus closed: nats: unknown protocol operation" in logs
+
+
 def test_an_error_nobody_expected_ends_a_service_loudly(nats_server: NatsServer, redis_url: str) -> None:
     code = SERVICE.replace("CRASH = False", "CRASH = True")
     with running(code=code, EENGINE_NATS=nats_server.url, EENGINE_REDIS=redis_url) as process:

@@ -143,7 +143,7 @@ async def _serve_until(stopping: asyncio.Task[bool], parts: Parts, serve: Serve)
     await parts.bus.nc.subscribe(commands.METRICS_WANTED, cb=on_metrics)
     log.info("service ready", worker=parts.worker)
     working = asyncio.ensure_future(serve(parts))
-    beside = [asyncio.create_task(parts.settings.run()), asyncio.create_task(parts.stats.run())]
+    beside = [asyncio.create_task(run) for run in (parts.settings.run(), parts.stats.run(), parts.bus.keep())]
     try:
         await asyncio.wait([stopping, working, *beside], return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Bus:
     """The connection, and what all services do with it."""
 
     nc: Client
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # set when the client will not connect again
     jobs_room: QueueRoom = field(default_factory=lambda: QueueRoom("JOBS"))
     js: JetStreamContext = field(init=False)
 
@@ -75,6 +77,14 @@ class Bus:
         except nats.errors.Error as error:
             log.debug("hint not sent", subject=subject, error=str(error))
 
+    async def keep(self) -> None:
+        """Watch over the connection; Unavailable when it is closed for good.
+
+        nats-py does not reconnect after an error of the server that it does not know, or that names our credentials.
+        """
+        await self.gone.wait()
+        raise Unavailable(f"bus closed: {self.nc.last_error or 'no reason given'}", code="BusUnavailable")
+
     async def close(self) -> None:
         """Finish what is under way, then close."""
         if self.nc.is_connected:
@@ -92,7 +102,10 @@ async def connect_bus(address: BusAddress, *, service: str) -> Bus:
         options["tls"] = ssl.create_default_context(cafile=str(address.ca_file))
     if address.credentials_file:
         options["user_credentials"] = str(address.credentials_file)
-    nc = Client()
+    nc, gone = Client(), asyncio.Event()
+
+    async def on_closed() -> None:
+        gone.set()
 
     async def on_disconnected() -> None:
         if not (nc.is_closed or nc.is_draining):
@@ -109,13 +122,14 @@ async def connect_bus(address: BusAddress, *, service: str) -> Bus:
             drain_timeout=DRAIN_TIMEOUT_S,
             error_cb=_on_error,
             disconnected_cb=on_disconnected,
+            closed_cb=on_closed,
             reconnected_cb=_on_reconnected,
             **options,
         )
     except (OSError, nats.errors.Error, TimeoutError) as error:
         raise Unavailable(f"bus: {error or type(error).__name__}", code="BusUnavailable") from error
     nc.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
-    return Bus(nc)
+    return Bus(nc, gone)
 
 
 def event_headers(event: Envelope, trace: Mapping[str, str] | None = None) -> dict[str, str]:
