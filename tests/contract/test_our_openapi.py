@@ -18,6 +18,7 @@ OPERATIONS = (
     "PUT /v1/account/{account}",
     "DELETE /v1/account/{account}",
     "PUT /v1/account/{account}/reconnect",
+    "PUT /v1/account/{account}/sync",
     "GET /v1/accounts",
     "GET /v1/account/{account}/mailboxes",
     "POST /v1/account/{account}/mailbox",

@@ -241,6 +241,10 @@ class Reconnect(Command):
     """`reconnect`: drop the connections and start again. Answer: `{}`."""
 
 
+class Resync(Command):
+    """`sync`: list the mailboxes and compare all that is synced with the server, soon. Answer: `{}`."""
+
+
 class EnsureCredentials(Command):
     """`ensure` (auth): fetch credentials of an account with `useAuthServer` and keep them sealed for the asker.
 

@@ -119,6 +119,13 @@ class AccountSession:
         if self._watcher is not None:
             await self._watcher.relist(RELIST_S)
 
+    def resync(self) -> None:
+        """Look at everything soon, as if nothing were known for sure; connect now where that is still to be done."""
+        if self._watcher is not None:
+            self._watcher.resync()
+        else:
+            self.reconnect()
+
     def check_usable(self) -> None:
         """AccountNotUsable where no command can work now."""
         if not self.account.record.syncs or self.account.state in _UNUSABLE or not self._live.rows:

@@ -23,8 +23,9 @@ from postbus.api.schemas.account_answers import (
     AccountRemoved,
     AccountSaved,
     Reconnected,
+    Synced,
 )
-from postbus.api.schemas.accounts import AccountChange, AccountInput, ReconnectInput
+from postbus.api.schemas.accounts import AccountChange, AccountInput, ReconnectInput, SyncInput
 from postbus.api.schemas.fields import Given, Input
 from postbus.api.schemas.system import NoQuery
 from postbus.common import commands, ids
@@ -157,6 +158,27 @@ async def reconnect(
     if wanted and current.record.syncs:
         await ask_owner(parts, "reconnect", commands.Reconnect(account=account), deadline_s=deadline_s)
     return _json({"reconnect": wanted})
+
+
+@router.put(
+    "/v1/account/{account}/sync",
+    summary="Sync an account",
+    response_model=Synced,
+    responses=errors_of(400, 401, 404, 500, 503, 504),
+)
+async def sync(
+    account: AccountId,
+    parts: PartsOf,
+    deadline_s: DeadlineS,
+    _: Annotated[NoQuery, Query()],
+    body: SyncInput | None = None,
+) -> Response:
+    """List the mailboxes and compare all messages that are synced, now. Events tell what had been missed."""
+    wanted = body is not None and body.sync
+    await parts.accounts.get(account)
+    if wanted:
+        await ask_owner(parts, "sync", commands.Resync(account=account), deadline_s=deadline_s)
+    return _json({"sync": wanted})
 
 
 @router.get(

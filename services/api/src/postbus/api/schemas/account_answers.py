@@ -33,6 +33,12 @@ class AccountRemoved(Output):
     deleted: bool = Field(True, description="Whether it was removed")
 
 
+class Synced(Output):
+    """Whether the account is synced now."""
+
+    sync: bool = Field(False, description="The same as in the request")
+
+
 class Reconnected(Output):
     """Whether the account reconnects now."""
 

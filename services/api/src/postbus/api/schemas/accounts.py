@@ -235,6 +235,12 @@ class AccountChange(_AccountFields):
     smtp: GivenOrFalse[SmtpChange] = Field(None, description="The SMTP side; `false` removes it")
 
 
+class SyncInput(Input):
+    """Whether to sync."""
+
+    sync: bool = Field(False, description="Compare all that is known with the mail server", examples=[True])
+
+
 class ReconnectInput(Input):
     """Whether to reconnect."""
 

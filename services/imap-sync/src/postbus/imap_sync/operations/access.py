@@ -55,6 +55,9 @@ class Session(Protocol):
     async def relist(self) -> None:
         """List the mailboxes now: which there are has changed."""
 
+    def resync(self) -> None:
+        """Look at everything soon, as if nothing were known for sure."""
+
 
 def find_mailbox(session: Session, path: str) -> MailboxRecord:
     """The mailbox of a path; NotFound `FolderNotFound` with the path.

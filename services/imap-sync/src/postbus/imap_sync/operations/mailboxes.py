@@ -1,4 +1,7 @@
-"""`mailboxes`: live counters of all mailboxes, in one round trip where the server knows LIST-STATUS (RFC 5819)."""
+"""`mailboxes`: live counters of all mailboxes, in one round trip where the server knows LIST-STATUS (RFC 5819).
+
+`sync`: look at all of them again.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,12 @@ async def count_mailboxes(session: Session, payload: bytes, deadline_s: float) -
             for mailbox in mailboxes
         }
     return encode(counters)
+
+
+async def resync(session: Session, payload: bytes, deadline_s: float) -> bytes:
+    """Answer at once; what was missed is announced as it is found."""
+    session.resync()
+    return b"{}"
 
 
 async def _ask(connection: ImapConnection, path: str) -> dict[str, Any]:
