@@ -247,7 +247,7 @@ class Watcher:
     def _note_listing(self, asked_at: datetime) -> None:
         """All mailboxes of this listing were looked at; where one was gone by then, the next listing tells why."""
         self._listed = True
-        if self._clocks.list_at > self._now():
+        if self._clocks.list_at:
             self._live.listed_at = asked_at
 
     async def _apply(self, plan: ListingPlan) -> None:
