@@ -17,7 +17,7 @@ from postbus.common.bus.connection import Bus
 from postbus.common.errors import Unavailable
 from postbus.common.events import Envelope
 from postbus.common.store.stats import Stats
-from postbus.imap_sync.state.store import Fenced, SyncStore
+from postbus.imap_sync.state.store import Entries, Fenced, SyncStore, pack_entries
 
 log = structlog.get_logger()
 
@@ -41,19 +41,24 @@ class Outbox:
         self._spawned = spawned
         self._waiting = 0
         self._size = 0
+        self._known: list[Envelope] = []  # what waits, where that is all there is
+        self._woken = False  # whether there was a commit since this was reset
         self._changed = asyncio.Event()
         self._trace: Mapping[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     def note(self, waiting: int) -> None:
         """So many events wait, of an unknown size; publish them."""
+        self._known = []
         self._set(waiting, self._size if waiting else 0)
         self._run()
 
-    def wake(self, waiting: int, added_size: int) -> None:
-        """Events were committed; publish them."""
+    def wake(self, waiting: int, events: list[Envelope]) -> None:
+        """These events were committed, and so many wait now; publish them."""
         self._trace = telemetry.inject()
-        self._set(waiting, self._size + added_size)
+        self._woken = True
+        self._known = events if waiting == len(events) <= MAX_BATCH_MESSAGES else []
+        self._set(waiting, self._size + sum(len(event.body) for event in events))
         self._run()
 
     async def room(self) -> None:
@@ -74,6 +79,7 @@ class Outbox:
             self._task.cancel()
         metrics.OUTBOX_DEPTH.dec(self._waiting)
         self._waiting = self._size = 0
+        self._known = []
 
     def _run(self) -> None:
         if self._waiting and (self._task is None or self._task.done()):
@@ -101,7 +107,7 @@ class Outbox:
         """Publish the oldest events and remove them."""
         if not self._bus.connected:
             raise Unavailable("the bus is away", code="BusUnavailable")
-        entries = await self._store.read_outbox(self._token, MAX_BATCH_MESSAGES)
+        entries = await self._entries()
         if entries is None:
             self._set(0, 0)
             return
@@ -110,8 +116,18 @@ class Outbox:
             for batch in batches(entries.events):
                 await publish_events(self._bus, batch, telemetry.inject() or trace)
         self._count(entries.events)
+        self._woken = False
         left = await self._store.trim_outbox(self._token, self._epoch, entries)
+        if self._woken:  # the two answers may have overtaken each other; if there is nothing, the next look shows it
+            left = max(left, self._waiting)
         self._set(left, max(self._size - entries.size, 0) if left else 0)
+
+    async def _entries(self) -> Entries | None:
+        """The oldest events. Read from the store, unless the last commit put in all that is there."""
+        events, self._known = self._known, []
+        if events and len(events) == self._waiting:
+            return pack_entries(events)
+        return await self._store.read_outbox(self._token, MAX_BATCH_MESSAGES)
 
     def _count(self, events: Sequence[Envelope]) -> None:
         for event in events:

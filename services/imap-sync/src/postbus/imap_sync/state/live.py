@@ -130,7 +130,7 @@ class LiveAccount:
             )
             self._commit = name
         if whole.events:
-            self.outbox.wake(waiting, sum(len(event.body) for event in whole.events))
+            self.outbox.wake(waiting, whole.events)
 
     def _note(self, commit: Commit) -> None:
         for change in commit.mailboxes:

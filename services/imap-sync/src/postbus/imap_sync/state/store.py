@@ -21,7 +21,7 @@ from postbus.common.errors import PostbusError
 from postbus.common.events import Envelope
 from postbus.common.store import keys
 from postbus.common.store.client import Script, Value, as_text, store_errors
-from postbus.common.store.outbox import unpack_event
+from postbus.common.store.outbox import pack_event, unpack_event
 from postbus.imap_sync.state.commit import COMMIT, Commit
 from postbus.imap_sync.state.index import SETS_FIELD, MailboxIndex, parse_index
 
@@ -165,6 +165,11 @@ class SyncStore:
         if left < 0:
             raise _fenced()
         return left
+
+
+def pack_entries(events: Sequence[Envelope]) -> Entries:
+    """The entries that a commit of these events put into an outbox that was empty."""
+    return Entries(events, pack_event(events[0]), len(events), sum(len(event.body) for event in events))
 
 
 def _raise_refused(status: int) -> None:
