@@ -75,6 +75,7 @@ async def test_a_message_is_kept_before_the_answer(parts: Parts, client: httpx.A
     assert answer["response"] == "Queued for delivery"
     assert answer["messageId"] == job.message_id == message["Message-ID"]
     assert answer["sendAt"].endswith("Z") and len(answer["queueId"]) == 19
+    assert job.account_born_as == (await parts.accounts.get("example")).born_as
     assert job.envelope.sender == "kaarel@example.com"
     assert job.envelope.recipients == ("andris@example.com", "cc@example.com", "hidden@example.com")
     assert message["Bcc"] is None and "hidden@example.com" in (job.bcc or "")

@@ -274,6 +274,18 @@ async def test_jobs_of_an_account_that_is_gone_are_dropped(bench: Bench) -> None
     assert (await bench.parts.bus.js.stream_info(RAW)).state.messages == 0
 
 
+async def test_mail_that_a_removed_account_has_left_is_not_sent_by_a_new_one_of_the_same_id(bench: Bench) -> None:
+    before = await bench.account("anna-again")
+    left = await bench.submit(before, "bob-again@example.test", account_born_as=before.born_as)
+    await bench.parts.accounts.delete(before)
+    after = await bench.account("anna-again")
+    own = await bench.submit(after, "bob-again@example.test", account_born_as=after.born_as)
+    await bench.start()
+    await bench.event(own, "messageSent")
+    await bench.idle()
+    assert bench.events_of(left) == []
+
+
 async def test_an_account_without_an_smtp_server_says_so(bench: Bench) -> None:
     anna = await bench.account("anna-none")
     record = anna.record.model_copy(update={"smtp": None})

@@ -145,7 +145,11 @@ class SmtpStatus(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """All that is stored about an account. `revision` counts writes of the record; `generation` names this life."""
+    """All that is stored about an account. `revision` counts writes of the record; `generation` names this life.
+
+    `born_as` is the generation at registration, which nothing changes: mail that an earlier account of the same id
+    has left in the queue is told by it.
+    """
 
     token: str
     record: AccountRecord
@@ -158,6 +162,7 @@ class Account:
     sealed: dict[str, str] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     connected_before: bool = False
+    born_as: str | None = None
 
 
 class MailboxRecord(Stored):

@@ -40,12 +40,14 @@ class Submission(Job):
     """A message that was accepted: everything that delivering it needs but the bytes.
 
     `raw_chunks` is the number of pieces in RAW, 0 where the bytes ride in the job; `size` is their length in all.
+    `account_born_as` tells the account from a later one of the same id (`Account.born_as`).
     `attempts_limit` None means that only the deadline counts. `bcc` is the Bcc header of the stored copy, folded and
     without its name; the message that travels has none.
     """
 
     queue_id: str
     account: str
+    account_born_as: str | None = None
     message_id: str
     envelope: Envelope
     created: Instant
@@ -66,6 +68,7 @@ class Filing(Job):
 
     queue_id: str
     account: str
+    account_born_as: str | None = None
     message_id: str
     created: Instant
     size: int

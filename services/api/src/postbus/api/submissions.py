@@ -186,6 +186,7 @@ def _submission(
     return Submission(
         queue_id=ids.new_queue_id(int(send_at.timestamp() * 1000)),
         account=account.record.account,
+        account_born_as=account.born_as,
         message_id=message.message_id,
         envelope=_envelope(given, message, bcc),
         created=created,

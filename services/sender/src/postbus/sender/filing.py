@@ -19,7 +19,7 @@ from postbus.common.errors import BadInput, CommandRefused, NotFound, PostbusErr
 from postbus.common.jobs import Filing
 from postbus.common.service import Parts
 from postbus.common.times import now
-from postbus.sender.queue import QueuedJob, put_dead_letter, reschedule
+from postbus.sender.queue import QueuedJob, is_of, put_dead_letter, reschedule
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class FileHandler:
             await put_dead_letter(self.parts.bus, job, f"unreadable: {type(error).__name__}")
             return True
         account = await self.parts.accounts.find(job.token)
-        if account is None or account.record.account != filing.account:
+        if account is None or not is_of(filing, account):
             log.info("filing dropped, its account is gone", queue_id=filing.queue_id)
         elif refusal := await self._file(job, filing, inline):
             if not _is_final(refusal) and now() - filing.created < GIVE_UP_AFTER:

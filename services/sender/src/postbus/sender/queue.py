@@ -20,9 +20,11 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from postbus.common import telemetry
+from postbus.common.accounts import Account
 from postbus.common.bus.connection import Bus
 from postbus.common.bus.streams import JOBS
 from postbus.common.errors import PostbusError
+from postbus.common.jobs import Filing, Submission
 from postbus.common.times import iso, now
 from postbus.sender.lanes import LaneLimits, Lanes
 
@@ -203,6 +205,11 @@ class JobQueue:
                 while any(job.keep_alive is not None for job in self._under_way.values()):
                     self._ended.clear()
                     await self._ended.wait()
+
+
+def is_of(job: Submission | Filing, account: Account) -> bool:
+    """Whether this very account gave the job, not an earlier one that was removed and had the same id."""
+    return job.account == account.record.account and job.account_born_as in (None, account.born_as)
 
 
 async def reschedule(bus: Bus, job: QueuedJob, delay: timedelta) -> None:

@@ -24,7 +24,7 @@ from postbus.sender import outcome as facts
 from postbus.sender.delivery import Deliverer
 from postbus.sender.outcome import DeliveryFailed, Failure, Outcome, Route
 from postbus.sender.phases import GONE_AFTER_S, Beginning, Found, Phases
-from postbus.sender.queue import Postpone, QueuedJob, put_dead_letter
+from postbus.sender.queue import Postpone, QueuedJob, is_of, put_dead_letter
 from postbus.sender.reports import Reporter
 from postbus.sender.retry import RetryPolicy
 
@@ -54,7 +54,7 @@ class SendHandler:
             await put_dead_letter(self.parts.bus, job, f"unreadable: {type(error).__name__}")
             return True
         account = await self.parts.accounts.find(job.token)
-        if account is None or account.record.account != submission.account:
+        if account is None or not is_of(submission, account):
             log.info("submission dropped, its account is gone", queue_id=submission.queue_id)
             await drop_raw(self.parts.bus, submission.queue_id)
             return True
@@ -155,6 +155,7 @@ def _filing(account: Account, submission: Submission, outcome: Outcome) -> Filin
     return Filing(
         queue_id=submission.queue_id,
         account=submission.account,
+        account_born_as=submission.account_born_as,
         message_id=submission.message_id,
         created=outcome.at,
         size=submission.size,

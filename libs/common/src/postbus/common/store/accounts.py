@@ -72,6 +72,7 @@ class AccountStore:
         await _INDEX.run(self._redis, _index_keys(token), [record.account])
         fields = {
             "generation": str(generation),
+            "bornAs": str(generation),
             "record": _dump(record),
             "state": AccountState.INIT if record.syncs else AccountState.UNSET,
             **_secrets(sealed),
@@ -215,6 +216,7 @@ def _account(token: str, row: Mapping[Any, Any]) -> Account | None:
         sealed=_prefixed(values, "sealed:"),
         counters={name: int(count) for name, count in _prefixed(values, "count:").items()},
         connected_before="connectedBefore" in values,
+        born_as=values.get("bornAs"),
     )
 
 
