@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +15,7 @@ import redis
 
 from tests.integration.cli.instance import Instance, eventually, is_alive, processes_of, run_once
 from tests.servers import NatsServer
+from tests.servers.process import bundled_program
 
 SERVICES = {"postbus-sender", "postbus-imap-sync-1"[:15], "postbus-api"}
 
@@ -194,3 +197,15 @@ def test_bad_options_stop_the_start_and_all_of_them_are_named(tmp_path: Path) ->
 
 def _lines(instance: Instance) -> list[dict[str, object]]:
     return [json.loads(line) for line in instance.said().splitlines() if line.startswith("{")]
+
+
+def test_a_port_that_somebody_has_is_named_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [str(bundled_program("postbus")), "up", "--api.port", str(port), "--service.dataDir", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert f"the API can't listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
+    assert "ready" not in done.stdout

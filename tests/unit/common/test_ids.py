@@ -134,3 +134,14 @@ def test_queue_ids_sort_by_time_and_are_safe_in_subjects() -> None:
     assert earlier < later
     assert re.fullmatch(r"[0-9a-f]{19}", earlier)
     assert ids.new_queue_id() != ids.new_queue_id()
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_people_are_shown_the_account_id_of_a_token(account: str) -> None:
+    token = ids.account_token(account)
+    assert ids.shown_account(token) == account or token.startswith("xh_")
+
+
+@pytest.mark.parametrize("token", ["xh_" + "0" * 64, "x_!", "x_1"])
+def test_a_token_that_can_not_be_turned_back_is_shown_as_it_is(token: str) -> None:
+    assert ids.shown_account(token) == token

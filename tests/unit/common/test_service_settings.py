@@ -84,3 +84,13 @@ def test_the_text_is_notified_unless_switched_off() -> None:
 def test_public_names_lead_to_the_fields() -> None:
     assert SETTING_NAMES["webhooksEnabled"] == "webhooks_enabled"
     assert len(SETTING_NAMES) == len(ServiceSettings.model_fields)
+
+
+@pytest.mark.parametrize("name", ["", "sub\r\nject", "a) BODY[]", "naïve", "a:b"])
+def test_header_names_that_are_none_are_refused(name: str) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        ServiceSettings.model_validate({"notifyHeaders": [name]})
+
+
+def test_all_headers_may_be_asked_for() -> None:
+    assert ServiceSettings.model_validate({"notifyHeaders": ["*"]}).notify_headers == ["*"]

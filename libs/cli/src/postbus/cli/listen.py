@@ -30,7 +30,8 @@ def listen(host: str, port: int, *, full: bool) -> None:
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            print(describe(body, full=full), flush=True)
+            sys.stdout.write(describe(body, full=full) + "\n")  # at once: others print beside us
+            sys.stdout.flush()
 
         def log_message(self, *_: Any) -> None:
             """Say nothing: what came in is printed."""

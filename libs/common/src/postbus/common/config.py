@@ -112,7 +112,7 @@ class Config(BaseSettings):
         50 * 1024**2, description="limit of the body of a request that submits or uploads a message"
     )
     auth: Annotated[Auth | None, Option("EENGINE_AUTH", "--api.auth")] = Field(
-        None, description="`user:password` that every HTTP request has to show"
+        None, description="`user:password` that every HTTP request has to show, but for `/health`"
     )
     webhook_timeout: Annotated[Duration, Option("EENGINE_WEBHOOK_TIMEOUT")] = Field(
         timedelta(seconds=30), description="limit of one attempt to deliver a webhook"

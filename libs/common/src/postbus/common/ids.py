@@ -112,6 +112,17 @@ def account_token(account: str) -> str:
     return token if len(token) <= _MAX_TOKEN_CHARS else "xh_" + hashlib.sha256(raw).hexdigest()
 
 
+def shown_account(token: str) -> str:
+    """The account id of a token, for people; a token that can't be turned back stays as it is."""
+    encoded = token.removeprefix("x_")
+    if encoded == token:
+        return token
+    try:
+        return base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8)).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return token
+
+
 def fnv1a32(text: str) -> int:
     """FNV-1a, 32 bits, over the UTF-8 bytes: the hash of the server's own `partition()` subject transform."""
     value = 0x811C9DC5

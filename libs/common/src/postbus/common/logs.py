@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from postbus.common.config_values import LogLevel
+from postbus.common.ids import shown_account
 
 _LEVELS = {
     LogLevel.TRACE: logging.DEBUG,
@@ -30,6 +31,7 @@ def configure_logs(level: LogLevel, *, service: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
+        _show_account,
     ]
     readable = sys.stderr.isatty()
     if readable:
@@ -61,6 +63,13 @@ def _named(service: str) -> Any:
         return event
 
     return add_service
+
+
+def _show_account(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Services name an account by its token; people know its id."""
+    if isinstance(account := event.get("account"), str):
+        event["account"] = shown_account(account)
+    return event
 
 
 def _dump(event: Any, **_: Any) -> bytes:

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+HEADER_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"  # a token (RFC 9110, 5.6.2); `*` alone is one, too
 SECRET_SETTINGS = frozenset({"serviceSecret"})
 
 _TRUE = frozenset({"y", "true", "1", "on"})
@@ -56,7 +57,7 @@ class HeaderSetting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    key: str = Field(max_length=1024, pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$", description="Name of the header")
+    key: str = Field(max_length=1024, pattern=HEADER_NAME, description="Name of the header")
     value: str = Field("", max_length=10_240, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$", description="Its value")
 
 
@@ -71,7 +72,7 @@ class ServiceSettings(BaseModel):
         None, description="Events that are posted; unset or `*` means all"
     )
     webhooks_custom_headers: list[HeaderSetting] | None = Field(None, description="Headers added to every webhook")
-    notify_headers: list[Annotated[str, Field(max_length=256)]] | None = Field(
+    notify_headers: list[Annotated[str, Field(max_length=256, pattern=HEADER_NAME)]] | None = Field(
         None, description="Message headers copied into messageNew; `*` means all"
     )
     notify_text: Flag | None = Field(None, description="Put the text into messageNew; on unless set to false")

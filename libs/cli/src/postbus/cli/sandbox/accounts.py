@@ -31,12 +31,7 @@ def account_of(person: Person, ports: Ports) -> dict[str, Any]:
 
 
 async def register(config: Config, ports: Ports) -> None:
-    """Create the accounts, or bring those of an earlier start up to date, once their server listens.
-
-    Unavailable when it does not, or when the API refuses.
-    """
-    for port in (ports.imap, ports.smtp):
-        await _wait_for(port)
+    """Create the accounts, or bring those of an earlier start up to date; Unavailable when the API refuses."""
     for person in PEOPLE:
         await asyncio.to_thread(_post_account, config, account_of(person, ports))
 
@@ -57,6 +52,12 @@ def compose_hint(config: Config, ports: Ports) -> str:
         f"  {curl} -H 'Content-Type: application/json' {url}/v1/account/{bob.account}/submit \\\n"
         f"    -d '{letter}'\n"
     )
+
+
+async def wait_for_server(ports: Ports) -> None:
+    """Return once the mail server listens; Unavailable when it does not."""
+    for port in (ports.imap, ports.smtp):
+        await _wait_for(port)
 
 
 async def _wait_for(port: int) -> None:

@@ -10,7 +10,7 @@ import socket
 import time
 from pathlib import Path
 
-from postbus.common.config import Config
+from postbus.common.config import Config, ConfigError
 
 POLL_S = 0.02
 ANSWER_TIMEOUT_S = 2.0
@@ -40,6 +40,22 @@ def draw_port(host: str) -> int:
     with socket.socket(family) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def check_port(config: Config) -> None:
+    """ConfigError when somebody else listens where the API is to listen."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in {(entry[0], entry[4]) for entry in found}:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "choose another address or port with EENGINE_HOST and EENGINE_PORT"
+        raise ConfigError([f"the API can't listen on {config.host}, port {config.port}: {reason}; {hint}"]) from error
 
 
 async def wait_for_api(config: Config) -> bool:

@@ -13,7 +13,7 @@ import uvloop
 
 from postbus.cli.supervisor.children import Children
 from postbus.cli.supervisor.data_dir import DataDir
-from postbus.cli.supervisor.front import draw_port
+from postbus.cli.supervisor.front import check_port, draw_port
 from postbus.cli.supervisor.plan import SERVICES, Service
 from postbus.cli.supervisor.prepared import read_prepared
 from postbus.cli.supervisor.supervisor import Supervisor
@@ -34,6 +34,7 @@ def run_up(argv: Sequence[str], *, sandbox: bool, services: Sequence[Service] = 
     data = DataDir(config.data_dir)
     data.make()
     data.lock()
+    check_port(config)
     gc.collect()
     gc.freeze()
     children = Children(config)  # forks: no thread and no loop may exist before

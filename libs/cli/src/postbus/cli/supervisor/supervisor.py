@@ -103,6 +103,8 @@ class Supervisor:
             preparing = await self._start_preparing()
             await self._start_services()
             sandbox = await self._start_sandbox() if self.sandbox else None
+            if sandbox:
+                await accounts.wait_for_server(sandbox)  # its accounts of an earlier start connect at once
             await self._finish_preparing(preparing)
             if not await wait_for_api(self.config):
                 log.warning("the API answers, but not everything is well: /health says what")
