@@ -228,7 +228,7 @@ async def test_concurrent_changes_are_all_kept(client: httpx.AsyncClient, accoun
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "?quota=true"), ("DELETE", "?revoke=true"), ("PUT", "/reconnect?x=1"), ("GET", "/mailboxes?x=1")],
+    [("GET", "?secrets=true"), ("DELETE", "?revoke=true"), ("PUT", "/reconnect?x=1"), ("GET", "/mailboxes?x=1")],
 )
 async def test_query_arguments_that_are_not_known_are_refused(
     client: httpx.AsyncClient, account: str, method: str, path: str

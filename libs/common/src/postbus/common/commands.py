@@ -245,6 +245,10 @@ class Resync(Command):
     """`sync`: list the mailboxes and compare all that is synced with the server, soon. Answer: `{}`."""
 
 
+class GetQuota(Command):
+    """`quota`: answer `{usage, limit, status}`, sizes in bytes, or `false` where the server tells of no limit."""
+
+
 class EnsureCredentials(Command):
     """`ensure` (auth): fetch credentials of an account with `useAuthServer` and keep them sealed for the asker.
 

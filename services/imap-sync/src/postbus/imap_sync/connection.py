@@ -27,6 +27,7 @@ from postbus.imap_sync.protocol.arguments import Argument, astring, search_crite
 from postbus.imap_sync.protocol.dates import compose_internal_date
 from postbus.imap_sync.protocol.flags import compose_flags, storable
 from postbus.imap_sync.protocol.framer import Response
+from postbus.imap_sync.protocol.quota import parse_quota
 from postbus.imap_sync.protocol.ranges import compose_set, merge, split, subtract
 from postbus.imap_sync.protocol.responses import parse_append_uid, parse_untagged
 from postbus.imap_sync.protocol.searches import parse_esearch, parse_search
@@ -37,6 +38,7 @@ from postbus.imap_sync.protocol.values import (
     KnownState,
     ListedMailbox,
     MailboxStatus,
+    Quota,
     Selected,
     UidRange,
     Vanished,
@@ -154,6 +156,23 @@ class ImapConnection:
     async def statuses(self, paths: Sequence[str]) -> dict[str, MailboxStatus]:
         """STATUS of several; those that the server refuses are absent."""
         return await self._lister.statuses(paths)
+
+    async def quota(self, path: str = "INBOX") -> Quota | None:
+        """The limit of what a mailbox belongs to, the first of them; None where there is none or QUOTA is not known."""
+        found: list[Quota] = []
+
+        def on_response(pieces: Response) -> bool:
+            untagged = parse_untagged(pieces[0])
+            if untagged is None or untagged.label not in ("QUOTA", "QUOTAROOT"):
+                return False
+            if untagged.label == "QUOTA" and (quota := parse_quota(pieces, untagged.start)):
+                found.append(quota)
+            return True
+
+        if not self.has("QUOTA"):
+            return None
+        await self._wire.run("GETQUOTAROOT", self._names.argument(path), on_response=on_response)
+        return found[0] if found else None
 
     async def personal_prefix(self) -> str:
         """What the paths of the user's mailboxes begin with, empty on most servers."""

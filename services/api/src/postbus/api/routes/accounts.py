@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
+import structlog
 from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
@@ -25,15 +26,17 @@ from postbus.api.schemas.account_answers import (
     Reconnected,
     Synced,
 )
-from postbus.api.schemas.accounts import AccountChange, AccountInput, ReconnectInput, SyncInput
+from postbus.api.schemas.accounts import AccountChange, AccountInput, AccountQuery, ReconnectInput, SyncInput
 from postbus.api.schemas.fields import Given, Input
 from postbus.api.schemas.system import NoQuery
 from postbus.common import commands, ids
 from postbus.common.accounts import Account, AccountState
-from postbus.common.errors import NotFound
+from postbus.common.errors import NotFound, PostbusError
 from postbus.common.events import AccountAdded, AccountDeleted, AccountInfo, seal_event
 from postbus.common.service import Parts
 from postbus.common.store.accounts import MAX_UPDATE_TRIES, changed_meanwhile, new_generation
+
+log = structlog.get_logger()
 
 router = APIRouter(route_class=JsonRoute, tags=["Account"])
 
@@ -100,9 +103,14 @@ async def register(
     response_model=AccountAnswer,
     responses=errors_of(400, 401, 404, 500, 503),
 )
-async def read(account: AccountId, parts: PartsOf, deadline_s: DeadlineS, _: Annotated[NoQuery, Query()]) -> Response:
+async def read(
+    account: AccountId, query: Annotated[AccountQuery, Query()], parts: PartsOf, deadline_s: DeadlineS
+) -> Response:
     """Everything that is stored about an account; passwords and tokens read `******`."""
-    return _json(account_view(await parts.accounts.get(account)))
+    view = account_view(await parts.accounts.get(account))
+    if query.quota:
+        view = {**view, "quota": await _quota(parts, account, deadline_s)}
+    return _json(view)
 
 
 @router.put(
@@ -227,6 +235,17 @@ def _matches(account: Account, query: AccountsQuery) -> bool:
     text = (query.query or "").casefold()
     record = account.record
     return not text or any(text in value.casefold() for value in (record.account, record.name, record.email or ""))
+
+
+async def _quota(parts: Parts, account: str, deadline_s: float) -> dict[str, Any] | Literal[False]:
+    """What the mail server says; False where it can't be asked, as the account itself is told all the same."""
+    try:
+        answer = await ask_owner(parts, "quota", commands.GetQuota(account=account), deadline_s=deadline_s)
+    except PostbusError as error:
+        log.info("quota not known", account=ids.account_token(account), reason=error.message)
+        return False
+    quota: dict[str, Any] | Literal[False] = orjson.loads(answer)
+    return quota
 
 
 async def _find(parts: Parts, account: str) -> Account | None:

@@ -135,6 +135,14 @@ class AccountSummary(Output):
     last_error: LastErrorAnswer | None = Field(None, description="Why it is not connected; null while it is")
 
 
+class QuotaAnswer(Output):
+    """What the mail server stores and may store."""
+
+    usage: int = Field(description="Bytes stored", examples=[8_547_884_032])
+    limit: int = Field(description="Bytes that may be stored", examples=[16_106_127_360])
+    status: str = Field(description="How full that is", examples=["53%"])
+
+
 class AccountAnswer(AccountSummary):
     """An account, with everything that is stored about it but its secrets."""
 
@@ -146,6 +154,9 @@ class AccountAnswer(AccountSummary):
     webhooks_custom_headers: Given[list[HeaderAnswer]] = Field(None, description="Headers added to webhooks")
     smtp_status: SmtpStatusAnswer | None = Field(None, description="How the last delivery ended")
     send_only: bool = Field(False, description="It has no IMAP side")
+    quota: GivenOrFalse[QuotaAnswer] = Field(
+        None, description="With `quota=true`; `false` where the mail server tells of no limit or can't be asked now"
+    )
 
 
 class AccountPage(Output):

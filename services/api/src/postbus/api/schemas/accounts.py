@@ -235,6 +235,12 @@ class AccountChange(_AccountFields):
     smtp: GivenOrFalse[SmtpChange] = Field(None, description="The SMTP side; `false` removes it")
 
 
+class AccountQuery(Input):
+    """What to tell of an account."""
+
+    quota: bool = Field(False, description="Ask the mail server how much it stores and may store")
+
+
 class SyncInput(Input):
     """Whether to sync."""
 

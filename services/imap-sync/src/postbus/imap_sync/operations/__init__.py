@@ -12,7 +12,7 @@ from postbus.imap_sync.operations.deleting import delete_message
 from postbus.imap_sync.operations.downloads import Reply, send_attachment, send_source
 from postbus.imap_sync.operations.filing import file_message
 from postbus.imap_sync.operations.flagging import update_message
-from postbus.imap_sync.operations.mailboxes import count_mailboxes, resync
+from postbus.imap_sync.operations.mailboxes import count_mailboxes, get_quota, resync
 from postbus.imap_sync.operations.message import get_message
 from postbus.imap_sync.operations.messages import list_messages, search_messages
 from postbus.imap_sync.operations.moving import move_message
@@ -27,6 +27,7 @@ StreamHandler = Callable[[Session, bytes, float, Reply], Awaitable[None]]
 OPERATIONS: Final[Mapping[str, Handler]] = {
     "mailboxes": count_mailboxes,
     "sync": resync,
+    "quota": get_quota,
     "create-mailbox": create_mailbox,
     "change-mailbox": change_mailbox,
     "delete-mailbox": delete_mailbox,

@@ -1,6 +1,6 @@
 """`mailboxes`: live counters of all mailboxes, in one round trip where the server knows LIST-STATUS (RFC 5819).
 
-`sync`: look at all of them again.
+`sync`: look at all of them again. `quota`: how full they may become, and are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,18 @@ async def count_mailboxes(session: Session, payload: bytes, deadline_s: float) -
             for mailbox in mailboxes
         }
     return encode(counters)
+
+
+async def get_quota(session: Session, payload: bytes, deadline_s: float) -> bytes:
+    """Answer with `{usage, limit, status}`, sizes in bytes, or `false` where the server tells of no limit."""
+    try:
+        async with session.command(deadline_s=deadline_s) as connection:
+            quota = await connection.quota()
+    except CommandRefused:
+        quota = None
+    if quota is None:
+        return b"false"
+    return encode({"usage": quota.usage, "limit": quota.limit, "status": f"{round(100 * quota.usage / quota.limit)}%"})
 
 
 async def resync(session: Session, payload: bytes, deadline_s: float) -> bytes:

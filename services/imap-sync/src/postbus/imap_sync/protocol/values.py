@@ -154,6 +154,14 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """Bytes that are stored, and bytes that may be; some servers let users go over it."""
+
+    usage: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class KnownState:
     """What we know of a mailbox, for SELECT (QRESYNC ...)."""
 
