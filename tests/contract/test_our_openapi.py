@@ -27,6 +27,7 @@ OPERATIONS = (
     "GET /v1/account/{account}/messages",
     "POST /v1/account/{account}/search",
     "GET /v1/account/{account}/message/{message}",
+    "POST /v1/account/{account}/message",
     "PUT /v1/account/{account}/message/{message}",
     "DELETE /v1/account/{account}/message/{message}",
     "PUT /v1/account/{account}/message/{message}/move",

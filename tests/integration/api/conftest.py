@@ -36,6 +36,7 @@ class ScriptedOwner:
     async def start(self, bus: Bus) -> None:
         """Listen as the owner of every partition."""
         changes = tuple(f"{verb}-message{many}" for verb in ("update", "move", "delete") for many in ("", "s"))
+        changes += ("upload-message",)
         operations = ("mailboxes", "messages", "search", "message", "text", "reference", "reconnect", "sync", "quota")
         await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in (*operations, *changes)})
 

@@ -171,6 +171,22 @@ class DeleteMessage(Command):
     force: bool = False
 
 
+class UploadMessage(Command):
+    """`upload-message`: put a message into a mailbox. Answer: `{path, id?, uid?, uidValidity?}`.
+
+    `raw` is empty where the bytes lie in RAW, under `raw_id` in `raw_chunks` pieces.
+    """
+
+    path: str
+    flags: list[str] = []
+    internal_date: datetime | None = None
+    raw: bytes = b""
+    raw_id: str = ""
+    raw_chunks: int = 0
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
 class UpdateMessages(Command):
     """`update-messages`: flags and labels of all messages that a search finds. Answer: as `update-message`, no result.
 

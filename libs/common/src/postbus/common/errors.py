@@ -11,6 +11,7 @@
     ├── ConnectionLost           the peer went away in the middle
     ├── ProtocolError            the peer broke its protocol
     ├── CommandRefused           the peer understood, and said no (IMAP NO, BAD; SMTP 5xx)
+    ├── UploadFailed             the mail server did not take a message
     ├── NotSupported             the peer lacks an extension that this needs
     ├── Unavailable              a part of ours is away or full: bus, store, worker, secrets
     └── DeadlineExceeded         it took longer than the caller allows
@@ -114,6 +115,12 @@ class CommandRefused(PostbusError):
         super().__init__(message, code=server_code)
         self.status = status
         self.server_code = server_code
+
+
+class UploadFailed(PostbusError):
+    """The mail server did not take a message; `details["serverResponseCode"]` is its response code, if it gave one."""
+
+    code = "UploadFail"
 
 
 class NotSupported(PostbusError):

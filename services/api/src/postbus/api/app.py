@@ -20,6 +20,7 @@ from postbus.api.routes import (
     settings,
     submit,
     system,
+    upload,
 )
 from postbus.common.service import Parts
 
@@ -36,6 +37,7 @@ def create_app() -> FastAPI:
         bulk.router,
         search.router,
         downloads.router,
+        upload.router,
         submit.router,
         settings.router,
         system.router,

@@ -28,6 +28,7 @@ _ERRORS: dict[int, tuple[type[BaseModel], str]] = {
     413: (ErrorAnswer, "The request is too large"),
     422: (ErrorAnswer, "The mail server lacks an extension that this needs"),
     500: (InternalError, "A mistake of this service"),
+    502: (ErrorAnswer, "The mail server did not take the message"),
     503: (NotUsable, "The account, or a part of this service, can't work now; try again later"),
     504: (ErrorAnswer, "The mail server did not answer in time"),
 }

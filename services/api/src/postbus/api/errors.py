@@ -32,6 +32,7 @@ STATUS: dict[type[errors.PostbusError], int] = {
     errors.ConnectionLost: 503,
     errors.ProtocolError: 503,
     errors.CommandRefused: 400,
+    errors.UploadFailed: 502,
     errors.NotSupported: 422,
     errors.Unavailable: 503,
     errors.DeadlineExceeded: 504,

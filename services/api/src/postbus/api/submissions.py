@@ -7,7 +7,7 @@ import binascii
 import mimetypes
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -43,21 +43,49 @@ async def submit(parts: Parts, account: Account, given: SubmitInput, *, deadline
     """
     if account.record.smtp is None:
         raise NotFound("No SMTP configuration found for this account", code="SMTPUnavailable")
-    _check_sizes(given, parts.config.max_size)
-    original = await _fetch_original(parts, account, given, deadline_s)
     created = now()
     send_at = max(given.send_at or created, created)
-    message = _message(account, given, original, send_at)
-    raw = await _composed(given, message)
-    _check_wait(send_at - created, len(raw))
-    submission = _submission(parts, account, given, message, raw, created, send_at)
-    await put_submission(parts.bus, submission, raw)
+    composed = await compose(parts, account, given, send_at, deadline_s=deadline_s)
+    _check_wait(send_at - created, len(composed.raw))
+    submission = _submission(parts, account, given, composed, created, send_at)
+    await put_submission(parts.bus, submission, composed.raw)
     return Queued(
-        message_id=message.message_id,
+        message_id=composed.message.message_id,
         send_at=send_at,
         queue_id=submission.queue_id,
-        reference=_reference_answer(given, original),
+        reference=composed.reference,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A message for the wire, without its Bcc, and what became of its reference."""
+
+    message: OutgoingMessage
+    raw: bytes
+    reference: ReferenceAnswer | None
+
+
+async def compose(parts: Parts, account: Account, given: SubmitInput, date: datetime, *, deadline_s: float) -> Composed:
+    """Compose what a client describes; BadInput lists what is wrong, NotFound where the original is missing."""
+    _check_sizes(given, parts.config.max_size)
+    original = await _fetch_original(parts, account, given, deadline_s)
+    message = _message(account, given, original, date)
+    return Composed(message, await _composed(given, message), _reference_answer(given, original))
+
+
+def compose_bcc(given: SubmitInput) -> str | None:
+    """The value of the Bcc header of a copy; None without such recipients."""
+    bcc = _addresses(given.bcc)
+    return compose_address_list(bcc) if bcc else None
+
+
+def check_lengths(contents: Iterable[tuple[str, str | None]], max_size: int) -> None:
+    """Text, HTML and each attachment as written have their own limit, in characters (contract, section 3)."""
+    over = [key for key, content in contents if content is not None and len(content) > max_size]
+    if over:
+        message = f"length must be less than or equal to {max_size} characters long"
+        raise BadInput(fields=[{"key": key, "message": f'"{key}" {message}'} for key in over])
 
 
 def decode_content(content: str, key: str) -> bytes:
@@ -86,13 +114,9 @@ async def _fetch_original(
 
 
 def _check_sizes(given: SubmitInput, max_size: int) -> None:
-    """Text, HTML and each attachment as written have their own limit, in characters (contract, section 3)."""
     contents = [("text", given.text), ("html", given.html)]
     contents += [(f"attachments.{n}.content", one.content) for n, one in enumerate(given.attachments or ())]
-    over = [key for key, content in contents if content is not None and len(content) > max_size]
-    if over:
-        message = f"length must be less than or equal to {max_size} characters long"
-        raise BadInput(fields=[{"key": key, "message": f'"{key}" {message}'} for key in over])
+    check_lengths(contents, max_size)
 
 
 def _check_wait(wait: timedelta, size: int) -> None:
@@ -176,26 +200,25 @@ def _submission(
     parts: Parts,
     account: Account,
     given: SubmitInput,
-    message: OutgoingMessage,
-    raw: bytes,
+    composed: Composed,
     created: datetime,
     send_at: datetime,
 ) -> Submission:
-    bcc = _addresses(given.bcc)
+    message, size = composed.message, len(composed.raw)
     attempts = given.delivery_attempts or parts.settings.current.delivery_attempts
     return Submission(
         queue_id=ids.new_queue_id(int(send_at.timestamp() * 1000)),
         account=account.record.account,
         account_born_as=account.born_as,
         message_id=message.message_id,
-        envelope=_envelope(given, message, bcc),
+        envelope=_envelope(given, message, _addresses(given.bcc)),
         created=created,
         send_at=send_at,
         deadline=send_at + DELIVERY_TIME,
         attempts_limit=attempts or None,
-        size=len(raw),
-        raw_chunks=chunk_count(len(raw)),
-        bcc=compose_address_list(bcc) if bcc else None,
+        size=size,
+        raw_chunks=chunk_count(size),
+        bcc=compose_bcc(given),
         copy_sent=given.copy_,
         sent_mail_path=given.sent_mail_path,
         reference=ReferenceTask(message=given.reference.message, action=given.reference.action)

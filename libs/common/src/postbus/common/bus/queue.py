@@ -26,7 +26,7 @@ async def put_submission(bus: Bus, submission: Submission, raw: bytes) -> None:
         raise TooLarge("The message has too many recipients")
     await bus.jobs_room.check(bus.js)
     if not inline and submission.attempt == 1:
-        await _put_raw(bus, submission.queue_id, raw)
+        await put_raw(bus, submission.queue_id, raw)
     await schedule_submission(bus, submission, inline)
 
 
@@ -48,6 +48,13 @@ async def put_filing(bus: Bus, filing: Filing, inline: bytes) -> None:
     headers = {"Nats-Msg-Id": f"file:{filing.queue_id}", **telemetry.inject()}
     subject = jobs.file_subject(ids.account_token(filing.account), filing.queue_id)
     await bus.publish(subject, jobs.pack_job(filing, inline), headers)
+
+
+async def put_raw(bus: Bus, queue_id: str, raw: bytes) -> None:
+    """Keep the bytes of a message in RAW, `chunk_count` pieces; Unavailable when it is full or away."""
+    for chunk in range(chunk_count(len(raw))):
+        piece = raw[chunk * jobs.RAW_CHUNK_BYTES : (chunk + 1) * jobs.RAW_CHUNK_BYTES]
+        await bus.publish(jobs.raw_subject(queue_id, chunk), piece, {"Nats-Msg-Id": f"raw:{queue_id}:{chunk}"})
 
 
 async def fetch_raw(bus: Bus, queue_id: str, chunks: int) -> bytes:
@@ -73,9 +80,3 @@ async def drop_raw(bus: Bus, queue_id: str) -> None:
 def chunk_count(size: int) -> int:
     """How many pieces in RAW a message of this size makes; 0 where it rides in its job."""
     return 0 if size <= jobs.MAX_INLINE_BYTES else -(-size // jobs.RAW_CHUNK_BYTES)
-
-
-async def _put_raw(bus: Bus, queue_id: str, raw: bytes) -> None:
-    for chunk in range(chunk_count(len(raw))):
-        piece = raw[chunk * jobs.RAW_CHUNK_BYTES : (chunk + 1) * jobs.RAW_CHUNK_BYTES]
-        await bus.publish(jobs.raw_subject(queue_id, chunk), piece, {"Nats-Msg-Id": f"raw:{queue_id}:{chunk}"})

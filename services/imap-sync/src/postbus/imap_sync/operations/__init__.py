@@ -18,6 +18,7 @@ from postbus.imap_sync.operations.messages import list_messages, search_messages
 from postbus.imap_sync.operations.moving import move_message
 from postbus.imap_sync.operations.reference import get_reference
 from postbus.imap_sync.operations.text import get_text
+from postbus.imap_sync.operations.upload import upload_message
 
 __all__ = ["OPERATIONS", "STREAMS", "Handler", "Reply", "Session", "StreamHandler"]
 
@@ -41,6 +42,7 @@ OPERATIONS: Final[Mapping[str, Handler]] = {
     "move-messages": move_messages,
     "delete-messages": delete_messages,
     "text": get_text,
+    "upload-message": upload_message,
     "reference": get_reference,
     "file": file_message,
 }
