@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Self
@@ -19,6 +20,7 @@ from postbus.imap_sync.tuning import Tuning
 from tests.integration.imap_sync.syncing import KEY_RING, QUICK
 
 START_TIMEOUT_S = 30.0
+GONE_POLL_S = 0.01
 
 
 class Workers:
@@ -52,8 +54,12 @@ class Workers:
         self.pids[name] = int(self._zygote.stdout.readline())
 
     def kill(self, name: str) -> None:
-        """SIGKILL."""
-        os.kill(self.pids.pop(name), signal.SIGKILL)
+        """SIGKILL; returns when the process is gone."""
+        pid = self.pids.pop(name)
+        with suppress(ProcessLookupError):
+            while True:
+                os.kill(pid, signal.SIGKILL)
+                time.sleep(GONE_POLL_S)
 
     def freeze(self, name: str) -> None:
         """SIGSTOP: as a machine that stands still for a while."""
