@@ -131,3 +131,25 @@ def test_a_wrong_password_gets_in_nowhere(mail_server: SandboxMail) -> None:
     with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
         imap.login(BOB, "wrong")
     imap.shutdown()
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        ("FROM", '"carol@"'),
+        ("SUBJECT", '"needle"'),
+        ("SENTSINCE", "1-Nov-2026", "SENTBEFORE", "1-Dec-2026", "TO", '"alice"'),
+        ("HEADER", "X-Odd", '""'),
+    ],
+)
+def test_messages_are_found_by_their_headers(mail_server: SandboxMail, criteria: Sequence[str]) -> None:
+    raw = (
+        b"From: Carol <carol@sandbox.test>\r\nTo: alice@sandbox.test\r\nDate: Wed, 25 Nov 2026 06:08:00 +0100\r\n"
+        b"Subject: =?utf-8?q?a_needle?=\r\nX-Odd: 1\r\n\r\nHay\r\n"
+    )
+    send(mail_server, BOB, ALICE, raw)
+    client = log_in(mail_server, ALICE)
+    client.select("INBOX")
+    newest = client.uid("SEARCH", "ALL")[1][0].split()[-1]
+    assert newest in client.uid("SEARCH", *criteria)[1][0].split()
+    assert client.uid("SEARCH", "SUBJECT", '"no such"')[1][0] == b""

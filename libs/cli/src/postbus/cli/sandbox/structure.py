@@ -6,9 +6,11 @@ leave Content-Disposition in one string.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.message import Message as Header
 from email.parser import BytesHeaderParser
 from email.utils import getaddresses
+from typing import Any
 
 from pymap.backend.dict import mailbox
 from pymap.bytes import Writeable, WriteStream
@@ -38,12 +40,23 @@ class Composed(Writeable):
         return self._basic
 
 
+class ComposedEnvelope(Composed):
+    """ENVELOPE is written as ours; SEARCH looks at what pymap made of the header (`subject`, `from_`, `date` ...)."""
+
+    def __init__(self, basic: bytes, own: Callable[[], object]) -> None:
+        super().__init__(basic)
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own(), name)
+
+
 class SandboxLoadedMessage(mailbox.LoadedMessage):
     """A message whose ENVELOPE and BODYSTRUCTURE are ours."""
 
     def get_envelope_structure(self) -> Composed:  # type: ignore[override] # pymap only writes it
         """ENVELOPE."""
-        return Composed(compose_envelope(self.content))
+        return ComposedEnvelope(compose_envelope(self.content), super().get_envelope_structure)
 
     def get_body_structure(self) -> Composed:  # type: ignore[override]
         """BODY and BODYSTRUCTURE."""
