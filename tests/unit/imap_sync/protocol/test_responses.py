@@ -64,6 +64,12 @@ def test_capabilities_are_compared_in_upper_case() -> None:
     assert "IDLE" not in parse_capabilities("IMAP4rev1 IMAP4rev2")
 
 
+def test_connections_to_servers_alike_share_their_capabilities_but_no_endless_list_is_kept() -> None:
+    assert parse_capabilities("".join(["IMAP4rev1", " IDLE"])) is parse_capabilities("".join(["IMAP4rev1 ", "IDLE"]))
+    endless = " ".join(f"X-{number}" for number in range(10_000))
+    assert parse_capabilities(endless) is not parse_capabilities(endless)
+
+
 def test_vanished_has_two_meanings() -> None:
     assert parse_vanished(b"(EARLIER) 41,43:116") == Vanished((UidRange(41, 41), UidRange(43, 116)), earlier=True)
     assert parse_vanished(b"405,407") == Vanished((UidRange(405, 405), UidRange(407, 407)))

@@ -24,6 +24,7 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_untagged: Callable[[Response], None]) -> None:
         super().__init__(loop)
+        self.idle_queue = self._idle_event = self.state_condition = None  # 4 KB a connection, of no use to us
         self.on_untagged = on_untagged
         self.framer = ResponseFramer()
         self.greeting: asyncio.Future[Status] = loop.create_future()
