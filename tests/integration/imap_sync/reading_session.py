@@ -75,6 +75,9 @@ class ReadingSession(Session):
     def poke(self, path: str) -> None:
         self.poked.append(path)
 
+    def resync(self) -> None:
+        """Nobody syncs here."""
+
     async def relist(self) -> None:
         self.boxes = await list_records(self.connection)
 
