@@ -129,7 +129,7 @@ def _difference(ours: View, theirs: View) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("steps", "seed"),
-    [(60, 1), *(pytest.param(2_000, seed, marks=pytest.mark.slow) for seed in (2, 3))],
+    [(40, 1), *(pytest.param(2_000, seed, marks=pytest.mark.slow) for seed in (2, 3))],
     ids=["reduced", "whole", "whole again"],
 )
 async def test_events_rebuild_exactly_what_the_server_has(own_system: System, steps: int, seed: int) -> None:

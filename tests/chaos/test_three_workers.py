@@ -29,7 +29,7 @@ PATIENCE_S = 60.0
 CALL_S = 10.0
 NOTICED_S = 0.1  # until the bus knows that a process is dead; what it took before nobody answers
 ASKED = 20  # accounts of the dead worker, at the same time
-FROZEN_S = 5.0  # longer than a lease
+FROZEN_S = 4.0  # longer than a lease
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Form:
     answer_s: float  # after a kill every account answers again
 
 
-REDUCED = Form(accounts=60, kills=1, gap_s=1.0, arrivals_per_s=20, answer_s=10.0)  # beside other tests
+REDUCED = Form(accounts=24, kills=1, gap_s=1.0, arrivals_per_s=20, answer_s=10.0)  # beside other tests
 WHOLE = Form(accounts=300, kills=15, gap_s=20.0, arrivals_per_s=10, answer_s=5.0)
 
 
