@@ -32,6 +32,7 @@ SERVICES = (  # in the order they start: what takes longest to load first; what 
     Service("webhooks", "postbus.webhooks.service"),
     Service("auth", "postbus.auth.service"),
 )
+FIRST = frozenset({"api", "imap-sync"})  # what answers needs these; the others follow, and find their work on the bus
 DRAIN_ORDER = (("api",), ("imap-sync",), ("sender", "webhooks"), ("auth",), (MAIL,), (NATS,), (VALKEY,))
 
 

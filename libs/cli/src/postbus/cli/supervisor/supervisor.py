@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,12 +101,14 @@ class Supervisor:
             self._gate.unlink(missing_ok=True)
             await self._start_servers()
             preparing = await self._start_preparing()
-            await self._start_services()
+            await self._start_services(plan.FIRST)
             sandbox = await self._start_sandbox() if self.sandbox else None
             if sandbox:
                 await accounts.wait_for_server(sandbox)  # its accounts of an earlier start connect at once
             await self._finish_preparing(preparing)
-            if not await wait_for_api(self.config):
+            well = await wait_for_api(self.config)
+            await self._start_services({service.name for service in self.services} - plan.FIRST)
+            if not well:
                 log.warning("the API answers, but not everything is well: /health says what")
             print(compose_banner(self.config), end="", flush=True)
             if sandbox:
@@ -163,10 +165,11 @@ class Supervisor:
             changes["nats"] = self._nats.url(user)
         return {"changes": changes}
 
-    async def _start_services(self) -> None:
+    async def _start_services(self, names: Set[str]) -> None:
         """What several processes run the zygote loads before it forks them; a single one loads its code by itself."""
         shared = plan.shared_modules(self.services, self.config.workers_imap)
-        for process in plan.plan_processes(self.services, self.config.workers_imap):
+        services = [service for service in self.services if service.name in names]
+        for process in plan.plan_processes(services, self.config.workers_imap):
             if process.service.module in shared:
                 shared.remove(process.service.module)
                 self.children.preload([process.service.module])
