@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from postbus.common.wait_for import install_wait_for
 from tests.mailserver import MailServer
 from tests.servers import AuthServer, BaoServer, NatsServer, ValkeyServer, WebhookSink
 from tests.servers import free_port as find_free_port
+
+install_wait_for()  # as every service does
 
 DOVECOT_PATHS = "/usr/sbin:/usr/local/sbin"  # often not in PATH
 

@@ -20,6 +20,7 @@ from postbus.imap_sync.tuning import Tuning
 from tests.integration.imap_sync.syncing import KEY_RING, QUICK
 
 START_TIMEOUT_S = 30.0
+KILL_TIMEOUT_S = 10.0
 GONE_POLL_S = 0.01
 
 
@@ -56,10 +57,12 @@ class Workers:
     def kill(self, name: str) -> None:
         """SIGKILL; returns when the process is gone."""
         pid = self.pids.pop(name)
+        deadline = time.monotonic() + KILL_TIMEOUT_S
         with suppress(ProcessLookupError):
-            while True:
+            while time.monotonic() < deadline:
                 os.kill(pid, signal.SIGKILL)
                 time.sleep(GONE_POLL_S)
+            raise AssertionError(f"{name} lives on")
 
     def freeze(self, name: str) -> None:
         """SIGSTOP: as a machine that stands still for a while."""

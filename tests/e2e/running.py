@@ -13,10 +13,11 @@ import httpx
 
 from tests.mailserver import MailServer
 from tests.servers.ports import HOST, free_port
-from tests.servers.process import bundled_program
+from tests.servers.process import bundled_program, is_running
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 40.0
+KILL_TIMEOUT_S = 10.0
 POLL_S = 0.05
 LOG_TAIL_LINES = 40
 
@@ -74,7 +75,9 @@ class RunningPostbus:
         for pid in pids:
             _kill(pid)
         process.wait()
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        deadline = time.monotonic() + KILL_TIMEOUT_S
+        while left := [pid for pid in pids if is_running(pid)]:
+            assert time.monotonic() < deadline, f"{left} live on"
             time.sleep(POLL_S)
         return len(pids)
 

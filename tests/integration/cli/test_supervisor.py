@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.integration.cli.instance import Instance, eventually, is_alive, processes_of, run_once
+from tests.integration.cli.instance import Instance, eventually, processes_of, run_once
 from tests.servers import NatsServer
-from tests.servers.process import bundled_program
+from tests.servers.process import bundled_program, is_running
 
 SERVICES = {"postbus-sender", "postbus-imap-sync-1"[:15], "postbus-api"}
 
@@ -112,7 +112,7 @@ def test_sigterm_drains_in_order_and_exits_0() -> None:
         assert instance.terminate() == 0, "a second signal changes nothing"
         stopped = [line["service"] for line in _lines(instance) if line.get("event") == "service stopped"]
         assert stopped == ["api", "imap-sync", "imap-sync", "sender"]
-        assert not [name for pid, name in before.items() if is_alive(pid)]
+        assert not [name for pid, name in before.items() if is_running(pid)]
 
 
 def test_kill_9_of_the_supervisor_takes_every_process_with_it() -> None:
@@ -120,7 +120,7 @@ def test_kill_9_of_the_supervisor_takes_every_process_with_it() -> None:
         before = processes_of(instance.pid)
         assert len(before) >= 7
         instance.kill()
-        eventually(lambda: not [name for pid, name in before.items() if is_alive(pid)], "the end of all")
+        eventually(lambda: not [name for pid, name in before.items() if is_running(pid)], "the end of all")
 
 
 def test_after_kill_9_of_everything_the_next_start_works_on_the_same_data() -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nats
 import pytest
@@ -14,6 +13,7 @@ from hvac.exceptions import Forbidden
 from nats.js.api import StreamConfig
 
 from tests.servers import BaoServer, NatsServer, ValkeyServer
+from tests.servers.process import is_running
 
 PATIENCE_S = 10.0
 
@@ -89,19 +89,11 @@ def test_servers_end_when_the_test_process_is_killed() -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.communicate()
     deadline = time.monotonic() + PATIENCE_S
-    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not any(_runs(pid) for pid in pids)
+    assert not any(is_running(pid) for pid in pids)
 
 
 def test_a_server_that_does_not_start_shows_its_log() -> None:
     with pytest.raises(RuntimeError, match="no_such_setting"), NatsServer("no_such_setting: true"):
         pass
-
-
-def _runs(pid: int) -> bool:
-    """Whether the process exists and is not a zombie that waits for its new parent."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False

@@ -33,6 +33,7 @@ from postbus.common.store.keys import KEYS
 from postbus.common.store.settings import SettingsCache, SettingsStore
 from postbus.common.store.stats import Stats
 from postbus.common.telemetry import close_telemetry, configure_telemetry
+from postbus.common.wait_for import install_wait_for
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -87,6 +88,7 @@ def run_service(service: str, serve: Serve) -> None:
 
 def run_configured(service: str, serve: Serve, config: Config) -> None:
     """Run a service with a configuration that was read before (the supervisor forks into this)."""
+    install_wait_for()
     configure_logs(config.log_level, service=service)
     configure_telemetry(service, config.otlp_endpoint)
     try:

@@ -20,6 +20,7 @@ from postbus.cli.supervisor.supervisor import Supervisor
 from postbus.cli.supervisor.zygote import name_process
 from postbus.common.config import Config, load_config
 from postbus.common.logs import configure_logs
+from postbus.common.wait_for import install_wait_for
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 def run_up(argv: Sequence[str], *, sandbox: bool, services: Sequence[Service] = SERVICES) -> int:
     """Run Postbus until told to stop; the exit code. ConfigError with everything that is wrong before the start."""
     config = _settle(load_config(argv, os.environ, Path.cwd()))
+    install_wait_for()
     configure_logs(config.log_level, service="postbus")
     for warning in config.warnings:
         log.warning("configuration", warning=warning)
