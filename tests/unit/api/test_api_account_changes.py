@@ -7,7 +7,7 @@ import pytest
 from postbus.api.account_changes import Changed, changed_account, new_account
 from postbus.api.account_view import account_view
 from postbus.api.schemas.accounts import AccountChange, AccountInput
-from postbus.common.accounts import Account, AccountRecord
+from postbus.common.accounts import Account, AccountRecord, DisabledSubconnection
 from postbus.common.errors import BadInput
 from postbus.common.store.accounts import new_generation
 
@@ -103,3 +103,47 @@ def test_what_is_shown_can_be_written_back() -> None:
     again = changed(new.record, {"imap.pass"}, **asked)
     assert again.record == new.record
     assert again.secrets == {"smtp.pass": None, "smtp.accessToken": None}
+
+
+def test_a_changed_path_is_dated_so_that_what_was_there_before_is_no_new_mail() -> None:
+    record = registered().record
+    assert record.path_since is None
+    narrowed = changed(record, set(), path=["INBOX", "\\Sent"]).record
+    assert narrowed.path == ("INBOX", "\\Sent")
+    assert narrowed.path_since is not None
+    again = changed(narrowed, set(), path=["INBOX", "\\Sent"]).record
+    assert again.path_since == narrowed.path_since
+    assert changed(narrowed, set(), path=None).record.path == ("*",)
+
+
+def test_subconnections_are_kept_in_order_and_once_and_an_empty_list_removes_them() -> None:
+    record = registered(subconnections=["\\Sent", "Work", "\\Sent"]).record
+    assert record.subconnections == ("\\Sent", "Work")
+    assert changed(record, set(), name="N").record.subconnections == ("\\Sent", "Work")
+    assert registered(subconnections="Work").record.subconnections == ("Work",)
+    assert changed(record, set(), subconnections=[]).record.subconnections == ()
+
+
+def test_the_indexer_is_the_one_of_the_settings_unless_the_account_says_which() -> None:
+    given = {"account": "a", "name": "N", "imap": IMAP}
+    assert new_account("a", AccountInput.model_validate(given), indexer="fast").record.imap_indexer == "fast"
+    chosen = AccountInput.model_validate({**given, "imapIndexer": " full "})
+    assert new_account("a", chosen, indexer="fast").record.imap_indexer == "full"
+    unsaid = AccountInput.model_validate({**given, "imapIndexer": None})
+    assert new_account("a", unsaid, indexer="fast").record.imap_indexer == "fast"
+
+
+def test_registering_a_known_account_again_changes_its_indexer_only_if_it_says_so() -> None:
+    record = registered(imapIndexer="fast").record
+    again = {"account": "a", "name": "N"}
+    assert changed_account(record, set(), AccountInput.model_validate(again)).record.imap_indexer == "fast"
+    other = AccountInput.model_validate({**again, "imapIndexer": "full"})
+    assert changed_account(record, set(), other).record.imap_indexer == "full"
+
+
+def test_a_subconnection_that_is_not_opened_is_shown_with_the_reason() -> None:
+    record = registered(subconnections=["INBOX", "Work"]).record
+    notes = tuple(DisabledSubconnection(path=path, reason="why") for path in ("INBOX", "Gone"))
+    view = account_view(Account("a", record, new_generation(), 0, disabled_subconnections=notes))
+    assert view["subconnections"] == ["INBOX", "Work"]
+    assert view["disabledSubconnections"] == [{"path": "INBOX", "reason": "why"}]

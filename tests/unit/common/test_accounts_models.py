@@ -29,6 +29,11 @@ def test_a_record_reads_back_and_ignores_what_a_newer_version_wrote() -> None:
         (("INBOX",), "Sent", "\\Sent", False),
         (("INBOX", "\\Sent"), "Gesendet", "\\Sent", True),
         (("\\Sent",), "Other", None, False),
+        (("\\sENT",), "Gesendet", "\\Sent", True),
+        (("inbox",), "INBOX", "\\Inbox", True),
+        (("\\All",), "[Gmail]/All Mail", "\\All", True),
+        (("sent",), "Sent", "\\Sent", False),
+        (("INBOX", "*"), "Anything", None, True),
     ],
 )
 def test_the_mailboxes_to_watch_are_named_by_path_or_special_use(

@@ -94,3 +94,10 @@ def test_header_names_that_are_none_are_refused(name: str) -> None:
 
 def test_all_headers_may_be_asked_for() -> None:
     assert ServiceSettings.model_validate({"notifyHeaders": ["*"]}).notify_headers == ["*"]
+
+
+def test_the_indexer_is_full_or_fast() -> None:
+    assert settings(imapIndexer=" fast ").imap_indexer == "fast"
+    assert settings().imap_indexer is None
+    with pytest.raises(pydantic.ValidationError):
+        settings(imapIndexer="faster")

@@ -19,6 +19,7 @@ from postbus.common.times import Instant
 SECRET_FIELDS = ("imap.pass", "imap.accessToken", "smtp.pass", "smtp.accessToken")
 
 Protocol = Literal["imap", "smtp"]
+Indexer = Literal["full", "fast"]  # fast: only new mail is told, and nothing is kept but where it begins
 
 
 class AccountState(StrEnum):
@@ -95,7 +96,10 @@ class CustomHeader(Stored):
 
 
 class AccountRecord(Stored):
-    """What a person configured. `path` holds the mailboxes to watch; `*` or nothing means all."""
+    """What a person configured. `path` holds the mailboxes to sync since `path_since`; `*` or nothing means all.
+
+    `subconnections` are those that are watched by a connection of their own. Both name them by path or special use.
+    """
 
     account: str
     name: str = ""
@@ -103,6 +107,9 @@ class AccountRecord(Stored):
     copy_sent: bool | None = None
     notify_from: Instant | None = None
     path: tuple[str, ...] = ("*",)
+    path_since: Instant | None = None
+    subconnections: tuple[str, ...] = ()
+    imap_indexer: Indexer = "full"
     imap: ImapSettings | None = None
     smtp: SmtpSettings | None = None
     smtp_ehlo_name: str | None = None
@@ -120,7 +127,14 @@ class AccountRecord(Stored):
 
     def watches(self, path: str, special_use: str | None) -> bool:
         """Whether this mailbox is synced, or only listed."""
-        return not self.path or "*" in self.path or path in self.path or (special_use or "-") in self.path
+        return not self.path or "*" in self.path or any(names(name, path, special_use) for name in self.path)
+
+
+def names(name: str, path: str, special_use: str | None) -> bool:
+    """Whether a name that a person wrote means this mailbox: by its path, as `inbox`, or by its use, in any case."""
+    if name == path or (path == "INBOX" and name.upper() == "INBOX"):
+        return True
+    return special_use is not None and name.lower() == special_use.lower()
 
 
 class LastError(Stored):
@@ -143,6 +157,13 @@ class SmtpStatus(Stored):
     command: str | None = None
 
 
+class DisabledSubconnection(Stored):
+    """A mailbox that was to have a connection of its own and has none, and why."""
+
+    path: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """All that is stored about an account. `revision` counts writes of the record; `generation` names this life.
@@ -163,6 +184,7 @@ class Account:
     counters: dict[str, int] = field(default_factory=dict)
     connected_before: bool = False
     born_as: str | None = None
+    disabled_subconnections: tuple[DisabledSubconnection, ...] = ()
 
 
 class MailboxRecord(Stored):
@@ -177,6 +199,8 @@ class MailboxRecord(Stored):
     listed: bool = True
     subscribed: bool = True
     synced: bool = False
+    watched: bool = True  # or only listed, because the account's `path` leaves it out
+    indexed: bool = True  # or, with the fast indexer, nothing is known but where new mail begins
     uid_validity: int | None = None
     uid_next: int | None = None
     highest_modseq: int | None = None
@@ -185,6 +209,7 @@ class MailboxRecord(Stored):
     version: int = 0
     mailbox_id: str | None = None
     late: str = ""  # uids that are there and still to be announced, as a sequence-set (RFC 9051)
+    dealt_with: int = 0  # of a mailbox that was flushed: uids below it are not announced when it is indexed again
 
     @property
     def name(self) -> str:

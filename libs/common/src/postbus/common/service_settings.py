@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from postbus.common.accounts import Indexer
+
 HEADER_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"  # a token (RFC 9110, 5.6.2); `*` alone is one, too
 SECRET_SETTINGS = frozenset({"serviceSecret"})
 
@@ -35,6 +37,11 @@ def _flag(value: Any) -> Any:
     if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
         return value.strip().lower() in _TRUE
     return bool(value) if value in (0, 1) else value
+
+
+def trimmed(value: Any) -> Any:
+    """Text without what stands around it."""
+    return value.strip() if isinstance(value, str) else value
 
 
 def _url(value: str) -> str:
@@ -81,6 +88,9 @@ class ServiceSettings(BaseModel):
     service_secret: str | None = Field(None, description="Key of webhook signatures; made at first start")
     auth_server: Url | None = Field(None, description="Where credentials of accounts with useAuthServer come from")
     delivery_attempts: int | None = Field(None, ge=0, description="Attempts to deliver a submission; unset: 3 days")
+    imap_indexer: Annotated[Indexer, BeforeValidator(trimmed)] | None = Field(
+        None, description="How accounts registered from now on are indexed; unset: full"
+    )
     ignore_mail_cert_errors: Flag | None = Field(None, description="Trust any certificate of mail servers")
 
     @property

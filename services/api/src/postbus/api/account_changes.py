@@ -21,6 +21,7 @@ from postbus.common.accounts import (
     AccountRecord,
     CustomHeader,
     ImapSettings,
+    Indexer,
     Protocol,
     ServerSettings,
     SmtpSettings,
@@ -43,9 +44,9 @@ class Changed:
     secrets: dict[str, str | None] = field(default_factory=dict)
 
 
-def new_account(account: str, given: AccountInput) -> Changed:
-    """The record of an account that is registered now; BadInput lists what is missing."""
-    record = AccountRecord(account=account, name=given.name, notify_from=now())
+def new_account(account: str, given: AccountInput, *, indexer: Indexer = "full") -> Changed:
+    """The record of an account that is registered now; `indexer` unless it says how. BadInput lists what is missing."""
+    record = AccountRecord(account=account, name=given.name, notify_from=now(), imap_indexer=indexer)
     return changed_account(record, (), given)
 
 
@@ -76,7 +77,11 @@ def _plain_changes(record: AccountRecord, given: AccountInput | AccountChange) -
     if "copy_" in wanted:
         update["copy_sent"] = given.copy_
     if "path" in wanted:
-        update["path"] = tuple(given.path or ["*"])
+        update |= _path(record, tuple(given.path or ["*"]))
+    if given.subconnections is not None:
+        update["subconnections"] = tuple(dict.fromkeys(given.subconnections))
+    if isinstance(given, AccountInput) and given.imap_indexer is not None:
+        update["imap_indexer"] = given.imap_indexer
     if given.webhooks is not None and not is_masked_url(given.webhooks):
         update["webhooks"] = given.webhooks or None
     if given.webhooks_custom_headers is not None:
@@ -84,6 +89,11 @@ def _plain_changes(record: AccountRecord, given: AccountInput | AccountChange) -
         restored = unmask_headers(pairs, record.webhooks_custom_headers)
         update["webhooks_custom_headers"] = tuple(CustomHeader(**pair) for pair in restored)
     return update
+
+
+def _path(record: AccountRecord, path: tuple[str, ...]) -> dict[str, Any]:
+    """Which mailboxes are synced; what was in a mailbox before it is one of them is no new mail."""
+    return {"path": path} if path == record.path else {"path": path, "path_since": now()}
 
 
 @dataclass(slots=True)

@@ -18,12 +18,16 @@ def account_view(account: Account) -> dict[str, Any]:
         "copy": record.copy_sent,
         "notifyFrom": iso(record.notify_from) if record.notify_from else None,
         "path": list(record.path),
+        "subconnections": list(record.subconnections),
+        "imapIndexer": record.imap_indexer,
         "smtpStatus": _smtp_status(account),
         "sendOnly": record.imap is None and record.smtp is not None,
     }
     for proto in ("imap", "smtp"):
         if record.server(proto) is not None:
             view[proto] = _server_view(account, proto)
+    if disabled := [note for note in account.disabled_subconnections if note.path in record.subconnections]:
+        view["disabledSubconnections"] = [note.model_dump(by_alias=True) for note in disabled]
     if record.webhooks_custom_headers:
         view["webhooksCustomHeaders"] = mask_headers(record.webhooks_custom_headers)
     return view

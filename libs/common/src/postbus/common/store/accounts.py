@@ -7,10 +7,19 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from postbus.common import ids
-from postbus.common.accounts import Account, AccountRecord, AccountState, LastError, MailboxRecord, SmtpStatus
+from postbus.common.accounts import (
+    Account,
+    AccountRecord,
+    AccountState,
+    DisabledSubconnection,
+    LastError,
+    MailboxRecord,
+    SmtpStatus,
+)
 from postbus.common.errors import Conflict, NotFound
 from postbus.common.events import Envelope
 from postbus.common.store import keys
@@ -21,6 +30,7 @@ log = structlog.get_logger()
 
 MAX_UPDATE_TRIES = 8
 _BATCH = 500
+_DISABLED: TypeAdapter[list[DisabledSubconnection]] = TypeAdapter(list[DisabledSubconnection])
 
 _INDEX = Script("""
 redis.call('ZADD', KEYS[1], 0, ARGV[1])
@@ -73,7 +83,7 @@ class AccountStore:
         fields = {
             "generation": str(generation),
             "bornAs": str(generation),
-            "record": _dump(record),
+            "record": dump_record(record),
             "state": AccountState.INIT if record.syncs else AccountState.UNSET,
             **_secrets(sealed),
         }
@@ -82,7 +92,7 @@ class AccountStore:
     async def update(self, current: Account, record: AccountRecord, sealed: Mapping[str, str | None]) -> bool:
         """Replace the record and the given secrets (None removes one); False when somebody else wrote meanwhile."""
         await _INDEX.run(self._redis, _index_keys(current.token), [record.account])
-        fields = {"record": _dump(record), **_secrets(sealed)}
+        fields = {"record": dump_record(record), **_secrets(sealed)}
         written = await self._write(current.token, current.revision, fields, [])
         if not written:
             await self._index_as_it_is(current.token, record.account)
@@ -186,7 +196,8 @@ def _secrets(sealed: Mapping[str, str | None]) -> dict[str, str]:
     return {f"sealed:{name}": value or "" for name, value in sealed.items()}
 
 
-def _dump(record: AccountRecord) -> str:
+def dump_record(record: AccountRecord) -> str:
+    """A record as it is stored."""
     return record.model_dump_json(by_alias=True, exclude_none=True)
 
 
@@ -217,6 +228,7 @@ def _account(token: str, row: Mapping[Any, Any]) -> Account | None:
         counters={name: int(count) for name, count in _prefixed(values, "count:").items()},
         connected_before="connectedBefore" in values,
         born_as=values.get("bornAs"),
+        disabled_subconnections=tuple(_DISABLED.validate_json(values.get("subconnections") or "[]")),
     )
 
 

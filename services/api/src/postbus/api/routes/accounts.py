@@ -88,7 +88,8 @@ async def register(
     for _attempt in range(MAX_UPDATE_TRIES):
         current = await _find(parts, account)
         if current is None:
-            saved = await _create(parts, new_account(account, body))
+            indexer = parts.settings.current.imap_indexer or "full"
+            saved = await _create(parts, new_account(account, body, indexer=indexer))
         else:
             saved = await _update(parts, current, changed_account(current.record, current.sealed, body))
         if saved:

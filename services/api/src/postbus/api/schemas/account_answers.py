@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from postbus.api.schemas.fields import Given, GivenOrFalse, Output
-from postbus.common.accounts import AccountState
+from postbus.common.accounts import AccountState, Indexer
 from postbus.common.times import Instant
 
 AccountType = Literal["imap", "sending", "invalid"]
@@ -143,12 +143,24 @@ class QuotaAnswer(Output):
     status: str = Field(description="How full that is", examples=["53%"])
 
 
+class DisabledSubconnectionAnswer(Output):
+    """A mailbox that was to have a connection of its own and has none."""
+
+    path: str = Field(description="The mailbox, as it was asked for", examples=["INBOX"])
+    reason: str = Field(description="Why", examples=["the main connection watches it already"])
+
+
 class AccountAnswer(AccountSummary):
     """An account, with everything that is stored about it but its secrets."""
 
     copy_: bool | None = Field(None, alias="copy", description="Whether sent messages are copied to their mailbox")
     notify_from: Instant | None = Field(None, description="Messages older than this raise no messageNew")
     path: list[str] | None = Field(None, description="Mailboxes to watch")
+    subconnections: Given[list[str]] = Field(None, description="Mailboxes with a connection of their own")
+    disabled_subconnections: Given[list[DisabledSubconnectionAnswer]] = Field(
+        None, description="Those of them that have none; absent where all have"
+    )
+    imap_indexer: Indexer | None = Field(None, description="`fast` tells of new mail only")
     imap: Given[ImapAnswer] = Field(None, description="The IMAP side")
     smtp: Given[SmtpAnswer] = Field(None, description="The SMTP side")
     webhooks_custom_headers: Given[list[HeaderAnswer]] = Field(None, description="Headers added to webhooks")

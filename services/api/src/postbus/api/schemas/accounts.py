@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from postbus.api.schemas.fields import (
@@ -20,14 +20,25 @@ from postbus.api.schemas.fields import (
     Name,
     PortNumber,
     WebUrl,
+    single_line,
 )
+from postbus.common.accounts import Indexer
+from postbus.common.service_settings import trimmed
 from postbus.common.times import now
 
 MAX_ACCOUNT_CHARS = 256
 MAX_PATHS = 1000
+MAX_SUBCONNECTIONS = 100
 MAX_HEADERS = 100
 
 Path = Annotated[MailboxPath, Field(description="A mailbox path, or a special use such as `\\Sent`")]
+Subconnection = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256),
+    AfterValidator(single_line),
+    Field(description="A mailbox path, or a special use such as `\\Sent`"),
+]
+IndexerInput = Annotated[Indexer, BeforeValidator(trimmed)]
 HeaderName = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=1024, pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
 ]
@@ -169,6 +180,11 @@ class _AccountFields(Input):
     path: Annotated[list[Path], Field(max_length=MAX_PATHS), ONE_OR_MORE] | None = Field(
         None, description="Mailboxes to watch; `*`, null or nothing for all. The others stay readable", examples=[["*"]]
     )
+    subconnections: Given[Annotated[list[Subconnection], Field(max_length=MAX_SUBCONNECTIONS), ONE_OR_MORE]] = Field(
+        None,
+        description="Mailboxes with a connection of their own, seen to at once. Mail servers allow few of them",
+        examples=[["\\Sent"]],
+    )
     webhooks: Given[WebUrl] = Field(
         None, description="Where events of this account are posted instead of the global target"
     )
@@ -217,6 +233,10 @@ class AccountInput(_AccountFields):
         None,
         description="Messages older than this raise no messageNew; registration time if not given",
         json_schema_extra={"default": "now", "format": "date-time"},
+    )
+    imap_indexer: IndexerInput | None = Field(
+        None,
+        description="`full` tells of every change, `fast` of new mail only; the setting if not given",
     )
     imap: GivenOrFalse[ImapInput] = Field(None, description="The IMAP side; `false` for none")
     smtp: GivenOrFalse[SmtpInput] = Field(None, description="The SMTP side; `false` for none")
