@@ -17,12 +17,16 @@ INFO = (
 
 @dataclass
 class OddServer:
-    """`withheld`: uids whose content is never given. `deadly`: asking for them ends the connection. `refused`: NO."""
+    """`withheld`: uids whose content is never given. `deadly`: asking for them ends the connection. `refused`: NO.
+
+    `held_back`: expunged, and listed until the next NOOP.
+    """
 
     uids: list[int] = field(default_factory=list)
     withheld: set[int] = field(default_factory=set)
     deadly: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    held_back: set[int] = field(default_factory=set)
     mailboxes: list[str] = field(default_factory=lambda: ["INBOX"])
     drops_after_login: bool = False
     logins: int = 0
@@ -68,6 +72,9 @@ class OddServer:
             case ["UID", "FETCH", arguments]:
                 return self.fetch(arguments, say)
             case ["NOOP"]:
+                for uid in sorted(self.held_back & set(self.uids)):
+                    say(f"{self.uids.index(uid) + 1} EXPUNGE")
+                    self.uids.remove(uid)
                 say(f"{len(self.uids)} EXISTS")
             case ["IDLE"]:
                 await self.idle(reader, writer)

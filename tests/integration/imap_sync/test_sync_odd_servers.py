@@ -6,7 +6,7 @@ import pytest
 
 from postbus.common.accounts import Account, AccountState
 from tests.integration.imap_sync.odd_imap import odd_server
-from tests.integration.imap_sync.syncing import System, until_true
+from tests.integration.imap_sync.syncing import System, until, until_true
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,22 @@ async def test_a_message_that_comes_late_is_announced(system: System) -> None:
         odd.withheld.clear()
         await until_true(lambda: announced(system, account) == [1, 2], "the other later")
         assert not system.of(account, "messageMissing")
+
+
+async def test_a_message_that_is_expunged_before_it_could_be_fetched_is_not_told_of(system: System) -> None:
+    await system.start()
+    async with odd_server(withheld={2}) as odd:
+        account = await system.connected(port=odd.port)
+        odd.arrive(1, 2, 3)
+        await until_true(lambda: announced(system, account) == [1, 3], "the others at once")
+        odd.held_back.add(2)
+
+        async def forgotten() -> bool:
+            inbox = await system.mailbox(account, "INBOX")
+            return inbox is not None and (inbox.messages, inbox.late) == (2, "")
+
+        await until(forgotten, "it is forgotten")
+        assert not system.of(account, "messageMissing", "messageDeleted")
 
 
 async def test_a_message_that_breaks_the_connection_is_found_and_given_up(system: System) -> None:

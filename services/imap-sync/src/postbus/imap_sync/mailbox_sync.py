@@ -84,7 +84,8 @@ class MailboxSync:
         enabled = self._connection.enabled
         match plan_pass(record, selected, enabled=enabled, fresh=fresh):
             case Route.BUILD:
-                await self._build(record, selected, Reason.LOST if lost else Reason.NEW, since)
+                again = lost or record.version > 0  # flushed, or the last build was broken off
+                await self._build(record, selected, Reason.LOST if again else Reason.NEW, since)
                 return True
             case Route.RESET:
                 await self._build(record, selected, Reason.VALIDITY, None)
@@ -273,11 +274,17 @@ class MailboxSync:
                 await progress.commit()
 
     async def _give_up(self, progress: Progress, uids: list[int]) -> None:
-        """The server lists them and does not give them: say so, once, and go on."""
-        listed = dict(await self._connection.fetch_flags_compact(to_ranges(uids))) if uids else {}
+        """The server lists them and does not give them: say so, once, and go on. What is gone by now never was."""
+        if not uids:
+            return
+        await self._connection.noop()  # an expunge may be held back, and what is expunged still be listed until then
+        listed = dict(await self._connection.fetch_flags_compact(to_ranges(uids)))
         for uid in uids:
+            if uid not in listed:
+                progress.forget(uid)
+                continue
             log.warning("message missing", account=self._live.token, path=progress.record.path, uid=uid)
-            await progress.miss(uid, listed.get(uid))
+            await progress.miss(uid, listed[uid])
 
     async def retry_late(self, path: str, since: datetime | None) -> None:
         """Try again what could not be fetched so far."""

@@ -75,14 +75,17 @@ class Progress:
         self._count(-1, unseen=SEEN not in flags)
         await self._tell(MessageDeleted, MessageRef(**self._ref(uid)), uid)
 
-    async def miss(self, uid: int, flags: Flags | None) -> None:
-        """A message was listed and is not given. `flags` None: it is not listed any more either."""
+    async def miss(self, uid: int, flags: Flags) -> None:
+        """A message is listed and is not given."""
         self._settled.append(uid)
-        if flags is not None:
-            self._index.put(uid, flags)
-            self._count(1, unseen=SEEN not in flags)
+        self._index.put(uid, flags)
+        self._count(1, unseen=SEEN not in flags)
         missing = MissingMessage(**self._ref(uid), missing_retries=len(RETRY_GAPS_S), missing_delay=MISSING_DELAY_MS)
         await self._tell(MessageMissing, missing, uid)
+
+    def forget(self, uid: int) -> None:
+        """A message was gone before anything could be told of it."""
+        self._settled.append(uid)
 
     def postpone(self, uids: Iterable[int]) -> None:
         """These messages are there and can't be told of yet."""
