@@ -8,11 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import notify, read, submit, sync
+from tests.bench import download, notify, read, submit, sync
 from tests.bench.stage import Stage
 
 Case = Callable[[Stage], AsyncIterator[dict[str, Any]]]
-CASES: dict[str, Case] = {"sync": sync.run, "notify": notify.run, "read": read.run, "submit": submit.run}
+CASES: dict[str, Case] = {
+    "sync": sync.run,
+    "notify": notify.run,
+    "read": read.run,
+    "submit": submit.run,
+    "download": download.run,
+}
 
 
 def main() -> None:

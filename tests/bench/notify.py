@@ -31,9 +31,9 @@ async def _steady(stage: Stage, accounts: Sequence[str], count: int, rate: float
     sent: dict[str, float] = {}
     for number in range(count):
         due = time.monotonic() + 1 / rate
-        await asyncio.to_thread(_deliver, stage, accounts[number % len(accounts)], f"<{time.time_ns()}@bench>", sent)
+        await asyncio.to_thread(deliver, stage, accounts[number % len(accounts)], f"<{time.time_ns()}@bench>", sent)
         await asyncio.sleep(due - time.monotonic())
-    seen = await _announced(stage, sent)
+    seen = await announced(stage, sent)
     return [seen[message_id] - at for message_id, at in sent.items()]
 
 
@@ -45,13 +45,13 @@ async def _burst(stage: Stage, accounts: Sequence[str], count: int, what: str) -
             *(asyncio.to_thread(_deliver_some, stage, accounts, range(start, count, 4), sent) for start in range(4))
         )
         delivered = time.monotonic() - started
-        seen = await _announced(stage, sent)
+        seen = await announced(stage, sent)
         seconds = max(seen.values()) - started
     rate = {"webhooks_per_s": round(count / seconds, 1), "delivery_s": round(delivered, 2)}
     return {"what": f"burst of {count}, {what}", **rate, **cost, "memory_mb": stage.memory_mb()}
 
 
-async def _announced(stage: Stage, sent: dict[str, float]) -> dict[str, float]:
+async def announced(stage: Stage, sent: dict[str, float]) -> dict[str, float]:
     """When each message was posted first."""
     seen: dict[str, float] = {}
     looked_at = 0
@@ -69,10 +69,11 @@ async def _announced(stage: Stage, sent: dict[str, float]) -> dict[str, float]:
 
 def _deliver_some(stage: Stage, accounts: Sequence[str], numbers: range, sent: dict[str, float]) -> None:
     for number in numbers:
-        _deliver(stage, accounts[number % len(accounts)], f"<{number}.{time.time_ns()}@bench>", sent)
+        deliver(stage, accounts[number % len(accounts)], f"<{number}.{time.time_ns()}@bench>", sent)
 
 
-def _deliver(stage: Stage, account: str, message_id: str, sent: dict[str, float]) -> None:
+def deliver(stage: Stage, account: str, message_id: str, sent: dict[str, float]) -> None:
+    """Deliver a small message to an account; `sent` notes when."""
     to = f"{account}@bench.test"
     head = f"From: Sender <sender@bench.test>\r\nTo: {to}\r\nSubject: New mail\r\nMessage-ID: {message_id}\r\n"
     stage.mail.deliver(to, raw=f"{head}Content-Type: text/plain\r\n\r\n{'text ' * 300}\r\n".encode())
@@ -87,7 +88,7 @@ async def _floor(stage: Stage, count: int) -> list[float]:
     await asyncio.to_thread(ready.wait, PATIENCE_S)
     sent: dict[str, float] = {}
     for _ in range(count):
-        await asyncio.to_thread(_deliver, stage, "floor", f"<{time.time_ns()}@floor>", sent)
+        await asyncio.to_thread(deliver, stage, "floor", f"<{time.time_ns()}@floor>", sent)
         await asyncio.sleep(1)
     done.set()
     await watching
