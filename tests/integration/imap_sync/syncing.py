@@ -66,14 +66,21 @@ class System:
         return self.running[-1]
 
     async def add(
-        self, user: str | None = None, *, notify_from: datetime | None = None, password: str = "pass", **changes: Any
+        self,
+        user: str | None = None,
+        *,
+        notify_from: datetime | None = None,
+        password: str = "pass",
+        record_of: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> Account:
-        """Register a user of the mail server; `changes` are of the IMAP side."""
+        """Register a user of the mail server; `changes` are of the IMAP side, `record_of` of the record."""
         account = (user or f"u{uuid4().hex[:10]}@example.test").partition("@")[0]
         imap = {"host": "127.0.0.1", "port": self.mail.info["imap"], "user": f"{account}@example.test"}
         imap |= {"tls": {"reject_unauthorized": False}, **changes}
         since = notify_from or now() - timedelta(hours=1)
-        record = AccountRecord.model_validate({"account": account, "notify_from": since, "imap": imap})
+        fields = {"account": account, "notify_from": since, "imap": imap, **(record_of or {})}
+        record = AccountRecord.model_validate(fields)
         sealed = {"imap.pass": self.parts.secrets.seal(password, account=account, field="imap.pass")}
         generation = new_generation()
         added = seal_event(AccountAdded(account=account, data=AccountInfo(account=account)), generation)
@@ -89,6 +96,12 @@ class System:
 
     async def changed(self, account: str) -> None:
         await self.parts.bus.say(commands.ACCOUNTS_CHANGED, ids.account_token(account).encode())
+
+    async def change(self, account: Account, **fields: Any) -> None:
+        """Change the record, as the API does."""
+        current = await self.parts.accounts.get(account.record.account)
+        assert await self.parts.accounts.update(current, current.record.model_copy(update=fields), {})
+        await self.changed(account.record.account)
 
     async def in_state(self, account: Account, state: AccountState) -> None:
         async def there() -> bool:

@@ -75,3 +75,11 @@ def test_on_gmail_all_mail_is_watched_with_spam_and_trash() -> None:
 def test_gmail_with_all_mail_hidden_is_a_server_like_others() -> None:
     assert not is_gmail(frozenset({"X-GM-EXT-1"}), [row("INBOX")])
     assert not is_gmail(frozenset(), [row("All", special_use="\\All")])
+
+
+def test_on_gmail_a_named_mailbox_is_synced_by_itself_unless_all_mail_has_it_already() -> None:
+    rows = [row("INBOX", special_use="\\Inbox"), row("[Gmail]/All Mail", special_use="\\All"), row("Label")]
+    named = AccountRecord(account="a", path=("Label", "inbox"))
+    assert [found.path for found in watched(rows, named, gmail=True)] == ["Label", "INBOX"]
+    both = AccountRecord(account="a", path=("INBOX", "\\all"))
+    assert [found.path for found in watched(rows, both, gmail=True)] == ["[Gmail]/All Mail"]

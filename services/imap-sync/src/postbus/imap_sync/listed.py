@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from postbus.common.accounts import AccountRecord, MailboxRecord
+from postbus.common.accounts import AccountRecord, MailboxRecord, names
 from postbus.imap_sync.listing import SUBSCRIBED
 from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 from postbus.imap_sync.special_use import assign_special_use
@@ -63,13 +63,20 @@ def is_gmail(capabilities: frozenset[str], rows: Sequence[MailboxRecord]) -> boo
 
 def watched(rows: Sequence[MailboxRecord], record: AccountRecord, *, gmail: bool) -> list[MailboxRecord]:
     """The mailboxes that are synced, the one to IDLE on first."""
-    rows = [row for row in rows if not gmail or row.special_use in GMAIL_WATCHED]
     chosen = [row for row in rows if record.watches(row.path, row.special_use)]
+    if gmail and (takes_all(record) or any(row.special_use == "\\All" for row in chosen)):
+        chosen = [row for row in chosen if row.special_use in GMAIL_WATCHED]
     return sorted(chosen, key=lambda row: (_rank(row, record, gmail=gmail), row.path))
+
+
+def takes_all(record: AccountRecord) -> bool:
+    """Whether no mailbox is named."""
+    return "*" in record.path or not record.path
 
 
 def _rank(row: MailboxRecord, record: AccountRecord, *, gmail: bool) -> int:
     """INBOX (on Gmail All Mail) first; where mailboxes are named, the first of them."""
-    if "*" in record.path or not record.path:
+    if takes_all(record):
         return 0 if row.special_use == ("\\All" if gmail else "\\Inbox") else 1
-    return next((at for at, name in enumerate(record.path) if name in (row.path, row.special_use)), len(record.path))
+    places = (at for at, name in enumerate(record.path) if names(name, row.path, row.special_use))
+    return next(places, len(record.path))

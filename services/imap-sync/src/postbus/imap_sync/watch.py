@@ -29,6 +29,7 @@ from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 from postbus.imap_sync.state.commit import Commit, MailboxChange
 from postbus.imap_sync.state.live import LiveAccount
 from postbus.imap_sync.tuning import Clocks, Tuning
+from postbus.imap_sync.unwatched import count, new_since
 
 log = structlog.get_logger()
 
@@ -83,8 +84,14 @@ class Watcher:
         self._main: str | None = None
         self._uncompared = False
         self._lost: set[str] = set()
+        self._since: dict[str, datetime | None] = {}  # of mailboxes whose first pass did not succeed yet
         self._listed = False
         self.gmail = False
+
+    @property
+    def main(self) -> str | None:
+        """The mailbox that IDLE is about; None where none is synced."""
+        return self._main
 
     def poke(self, path: str) -> None:
         """Look at this mailbox soon: we changed it ourselves, or somebody missed it."""
@@ -170,8 +177,10 @@ class Watcher:
             await self._sync.retry_late(path, self._live.account.record.notify_from)
         while self._pokes:
             path = self._pokes.pop()
-            if path not in self._live.rows:
+            if (record := self._live.mailbox(path)) is None:
                 self._clocks.list_at = 0.0
+            elif not self._is_watched(record):
+                await count(self._live, record, (await self._connection.statuses([path])).get(path))
             elif path != self._main:
                 await self._look(path)
         if self._now() >= min(self._clocks.poll_at, self._clocks.list_at):
@@ -206,6 +215,9 @@ class Watcher:
     def _watched(self) -> list[MailboxRecord]:
         return watched(list(self._live.mailboxes()), self._live.account.record, gmail=self.gmail)
 
+    def _is_watched(self, record: MailboxRecord) -> bool:
+        return bool(watched([record], self._live.account.record, gmail=self.gmail))
+
     async def _list(self) -> bool:
         """LIST, with STATUS where LIST gives it; whether anything had changed."""
         asked_at = now()
@@ -218,12 +230,11 @@ class Watcher:
         plan.statuses |= await self._connection.statuses(self._without_status(plan, listed))
         if plan.new and not self._listed:
             self._lost = await self._live.lost_paths()
-        since = self._since()
         await self._apply(plan)
         self.gmail = is_gmail(self._connection.capabilities, list(self._live.mailboxes()))
         self._main = next((row.path for row in self._watched()), None)
         self._clocks.list_at = self._now() + self._resync_s()
-        changed = await self._look_at_all(plan.statuses, since)
+        changed = await self._look_at_all(plan.statuses)
         self._note_listing(asked_at)
         return bool(plan.new or plan.gone) or changed
 
@@ -233,16 +244,17 @@ class Watcher:
         paths = (mailbox.path for mailbox in listed if mailbox.selectable)
         return [path for path in paths if path not in plan.statuses and path != selected]
 
-    def _since(self) -> datetime | None:
+    def _new_since(self, record: MailboxRecord) -> datetime | None:
         """Mail of a mailbox not seen before is new when it came after we last looked at which mailboxes there are."""
         account = self._live.account
         notify_from = account.record.notify_from
         if not account.connected_before and not self._listed:
-            return notify_from
+            return new_since(account.record, record, notify_from)
         seen = self._live.listed_at
         if seen is None:  # stored by a version that did not note it
             seen = datetime.fromisoformat(account.sync_time) if account.sync_time else None
-        return max(filter(None, (seen - OVERLAP, notify_from))) if seen else None
+        since = max(filter(None, (seen - OVERLAP, notify_from))) if seen else None
+        return new_since(account.record, record, since)
 
     def _note_listing(self, asked_at: datetime) -> None:
         """All mailboxes of this listing were looked at; where one was gone by then, the next listing tells why."""
@@ -264,6 +276,7 @@ class Watcher:
         for row in plan.gone:
             commit.mailboxes.append(MailboxChange(row.path, None, wiped=row.number, retired=row))
             self._clocks.forget(row.path)
+            self._since.pop(row.path, None)
             info = MailboxInfo(path=row.path, name=row.name, special_use=row.special_use or False)
             account = self._live.account.record.account
             event = MailboxDeleted(account=account, path=row.path, special_use=row.special_use, data=info)
@@ -275,18 +288,19 @@ class Watcher:
         status = plan.statuses.get(row.path)
         return status.uid_validity if status else None
 
-    async def _look_at_all(self, statuses: dict[str, MailboxStatus], since: datetime | None) -> bool:
+    async def _look_at_all(self, statuses: dict[str, MailboxStatus]) -> bool:
         changed = False
         rows = self._watched()
         for record in rows:
             status = statuses.get(record.path)
             first = record.path == self._main and not self._listed
             if first or self._differs(record, status):
-                changed |= await self._visit(record, status, since)
+                changed |= await self._visit(record, status)
         paths = {record.path for record in rows}
         for record in list(self._live.mailboxes()):
-            if record.path not in paths and (status := statuses.get(record.path)):
-                await self._count(record, status)
+            if record.path not in paths:
+                self._clocks.forget(record.path)
+                await count(self._live, record, statuses.get(record.path))
         return changed
 
     def _differs(self, record: MailboxRecord, status: MailboxStatus | None) -> bool:
@@ -297,11 +311,11 @@ class Watcher:
             return True
         return not condstore and self._compare_is_due(record, at_least_s=self._resync_s())
 
-    async def _visit(self, record: MailboxRecord, status: MailboxStatus | None, since: datetime | None) -> bool:
+    async def _visit(self, record: MailboxRecord, status: MailboxStatus | None) -> bool:
         if status is not None and self._is_plainly_empty(record, status):
             await self._sync.build_empty(record, status)
             return True
-        return await self._look(record.path, since=since)
+        return await self._look(record.path)
 
     def _is_plainly_empty(self, record: MailboxRecord, status: MailboxStatus) -> bool:
         """Whether STATUS has told all there is to know of a mailbox that is not indexed yet."""
@@ -309,7 +323,7 @@ class Watcher:
         unseen = not record.synced and record.path not in self._lost
         return same and unseen and status.messages == 0 and status.uid_next is not None
 
-    async def _look(self, path: str, *, full: bool = False, since: datetime | None = None) -> bool:
+    async def _look(self, path: str, *, full: bool = False) -> bool:
         """One pass. A mailbox that can't be selected is left alone for a while, unless it is the main one."""
         record = self._live.mailbox(path)
         if record is None or self._clocks.parked_until.get(path, 0.0) > self._now():
@@ -317,6 +331,7 @@ class Watcher:
         plain = not self._connection.enabled or record.highest_modseq is None
         full = full or (plain and record.synced and self._compare_is_due(record))
         try:
+            since = self._since.setdefault(path, self._new_since(record)) if not record.synced else None
             changed = await self._sync.run(path, full=full, since=since, lost=path in self._lost)
         except (CommandRefused, ProtocolError) as error:
             if self._connection.closed or path == self._main:
@@ -325,6 +340,7 @@ class Watcher:
             self._clocks.park(path, self._now(), self._tuning.parked_s)
             return False
         self._lost.discard(path)
+        self._since.pop(path, None)
         self._clocks.refusals.pop(path, None)
         first_audit = self._now() + self._tuning.audit_s * random.uniform(0.3, 1.0)  # noqa: S311
         self._clocks.audit_at.setdefault(path, first_audit)
@@ -339,14 +355,3 @@ class Watcher:
     def _compare_is_due(self, record: MailboxRecord, at_least_s: float = 0.0) -> bool:
         gap = max(compare_gap_s(record.messages), at_least_s)
         return self._now() >= self._clocks.compared_at.get(record.path, float("-inf")) + gap
-
-    async def _count(self, record: MailboxRecord, status: MailboxStatus) -> None:
-        """Mailboxes that are only listed keep their counters current."""
-        facts = {"messages": status.messages or 0, "unseen": status.unseen, "uid_next": status.uid_next}
-        number, numbered = record.number, False
-        if status.uid_validity != record.uid_validity or (not number and status.uid_validity):
-            number, numbered = await self._live.number(status.uid_validity, record.path)
-        row = record.model_copy(update={**facts, "number": number, "uid_validity": status.uid_validity})
-        if row != record and not record.synced:
-            retired = record if number != record.number else None
-            await self._live.defer(Commit([MailboxChange(row.path, row, numbered=numbered, retired=retired)]))
