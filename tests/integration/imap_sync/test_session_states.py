@@ -155,7 +155,7 @@ async def test_reconnect_starts_anew(system: System) -> None:
         await ask(system, "nobody", "reconnect")
 
 
-async def test_a_lost_index_is_built_again_in_silence(system: System) -> None:
+async def test_a_lost_index_is_built_again_and_old_mail_is_not_told_again(system: System) -> None:
     await system.start()
     account = await system.connected()
     await system.deliver(account, n=3)
@@ -166,8 +166,10 @@ async def test_a_lost_index_is_built_again_in_silence(system: System) -> None:
     await system.deliver(account)
     reset = await system.event(account, "mailboxReset")
     assert (reset.path, reset.data.reason) == ("INBOX", "syncStateLost")
+    await system.event(account, "messageNew", 4)
     await system.deliver(account)
-    assert (await system.event(account, "messageNew", 4)).data.uid == 5
+    await system.event(account, "messageNew", 5)
+    assert [event.data.uid for event in system.of(account, "messageNew")] == [1, 2, 3, 4, 5]
 
 
 async def test_a_lost_list_of_mailboxes_announces_no_old_mail(system: System) -> None:

@@ -117,7 +117,7 @@ async def test_another_uid_validity_resets_the_mailbox_once_and_in_silence(any_s
     def replace(client: Any) -> None:
         client.delete("Work")
         client.create("Work")
-        client.append("Work", "", None, b"Subject: old\r\n\r\nold\r\n")
+        client.append("Work", "", '"01-Nov-2020 00:00:00 +0000"', b"Subject: old\r\n\r\nold\r\n")
 
     await system.imap(account, replace)
     await system.start("w2")

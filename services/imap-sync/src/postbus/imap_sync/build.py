@@ -17,10 +17,10 @@ from postbus.common.events import (
     MailboxResetInfo,
 )
 from postbus.common.times import iso, now
+from postbus.imap_sync.arrivals import find_arrivals
 from postbus.imap_sync.connection import ImapConnection
-from postbus.imap_sync.new_mail import is_older
-from postbus.imap_sync.protocol.ranges import MAX_UID, compose_set, contains, cut, intersect, to_ranges
-from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, UidRange
+from postbus.imap_sync.protocol.ranges import MAX_UID, compose_set, contains, cut, intersect, merge, to_ranges
+from postbus.imap_sync.protocol.values import MailboxStatus, Selected, UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange
 from postbus.imap_sync.state.index import MailboxIndex
 from postbus.imap_sync.state.live import LiveAccount
@@ -28,7 +28,6 @@ from postbus.imap_sync.state.live import LiveAccount
 log = structlog.get_logger()
 
 SLICE = 50_000  # messages that are in memory at once
-FIRST_WINDOW, NEXT_WINDOW = 50, 500  # messages whose INTERNALDATE is looked at, from the newest back
 
 
 class Reason(StrEnum):
@@ -46,14 +45,21 @@ class Builder:
         self._live = live
         self._connection = connection
 
-    async def build(self, record: MailboxRecord, selected: Selected, reason: Reason, since: datetime | None) -> bool:
-        """Index the selected mailbox; True when there are messages since `since`, which now wait to be announced.
+    async def build(
+        self,
+        record: MailboxRecord,
+        selected: Selected,
+        reason: Reason,
+        since: datetime | None,
+        unannounced: Sequence[UidRange] = (),
+    ) -> bool:
+        """Index the selected mailbox; True when there is mail since `since` or unannounced, which then waits for that.
 
         Nothing is announced here. The uids of new mail go into `late`, so a crash after the commit does not lose them.
         """
         base, numbered = await self._numbered(record, selected.uid_validity)
         top = (selected.uid_next or MAX_UID + 1) - 1
-        fresh = to_ranges(await self._uids_since(since, top)) if since else ()
+        fresh = merge((*await self._to_announce(base, record, since, top), *unannounced))
         wiped: int | None = record.number if record.synced or reason is Reason.LOST else None
         retired = record if base.number != record.number else None
         messages = unseen = last_uid = 0
@@ -83,6 +89,7 @@ class Builder:
                 "mailbox_id": selected.mailbox_id or base.mailbox_id,
                 "version": record.version + 1,
                 "late": compose_set(fresh),
+                "dealt_with": 0,
             }
         )
         written, _ = index.take_changes()
@@ -101,9 +108,12 @@ class Builder:
                 "uid_next": status.uid_next,
                 "highest_modseq": status.highest_modseq,
                 "version": record.version + 1,
+                "late": "",
+                "dealt_with": 0,
             }
         )
-        await self._live.defer(self._told(MailboxChange(done.path, done), record, done, Reason.NEW))
+        reason = Reason.LOST if record.version else Reason.NEW
+        await self._live.defer(self._told(MailboxChange(done.path, done), record, done, reason))
 
     async def _numbered(self, record: MailboxRecord, uid_validity: int | None) -> tuple[MailboxRecord, bool]:
         """The row with the number of this validity, and whether that number is new."""
@@ -121,21 +131,27 @@ class Builder:
         present = await self._connection.search(["ALL"])
         return list(cut(intersect(present, whole), SLICE)) or [()]
 
-    async def _uids_since(self, since: datetime, top: int) -> list[int]:
-        """Uids up to `top` of what arrived since then: looks back from the newest as long as there are any."""
-        found: list[int] = []
-        high, window = self._connection.exists, FIRST_WINDOW
-        while high > 0:
-            low = max(high - window + 1, 1)
-            hits = 0
-            async for row in self._connection.fetch(None, ("UID", "INTERNALDATE"), by_seq=f"{low}:{high}"):
-                if isinstance(row, Fetched) and row.uid and row.internal_date and not is_older(row, since):
-                    hits += 1
-                    found += [row.uid] if row.uid <= top else []
-            if not hits:
-                break
-            high, window = low - 1, NEXT_WINDOW
-        return found
+    async def _to_announce(
+        self, base: MailboxRecord, record: MailboxRecord, since: datetime | None, top: int
+    ) -> tuple[UidRange, ...]:
+        """Uids up to `top` that came since then; of a mailbox that was flushed, those that were not dealt with before.
+
+        Uids that were known to be late still are: nobody told of them.
+        """
+        same = base.number == record.number
+        below = record.dealt_with if same else 0
+        found: Sequence[UidRange] = ()
+        if since:
+            arrivals = await find_arrivals(self._connection, since, top)
+            found = to_ranges(arrivals.uids) if arrivals else ()
+        elif below:
+            found = await self._present(f"{below}:*")
+        late = await self._present(record.late) if same and record.late else ()
+        beyond = intersect(found, (UidRange(max(below, 1), MAX_UID),))
+        return intersect(merge((*beyond, *late)), (UidRange(1, top),)) if top else ()
+
+    async def _present(self, uids: str) -> Sequence[UidRange]:
+        return await self._connection.search(["UID", uids])
 
     def _told(self, change: MailboxChange, before: MailboxRecord, done: MailboxRecord, reason: Reason) -> Commit:
         event, what = self._event(before, done, reason)

@@ -7,7 +7,7 @@ dealt with: a pass that breaks off is done again and finds the same, and mail th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -17,6 +17,7 @@ import structlog
 from postbus.common import telemetry
 from postbus.common.accounts import MailboxRecord
 from postbus.common.errors import ProtocolError
+from postbus.imap_sync.arrivals import find_unannounced
 from postbus.imap_sync.build import Builder, Reason
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.late_mail import LateMail
@@ -84,11 +85,13 @@ class MailboxSync:
         enabled = self._connection.enabled
         match plan_pass(record, selected, enabled=enabled, fresh=fresh):
             case Route.BUILD:
-                again = lost or record.version > 0  # flushed, or the last build was broken off
-                await self._build(record, selected, Reason.LOST if again else Reason.NEW, since)
+                lost = lost or record.version > 0  # flushed, or the last build was broken off
+                known = lost and not record.dealt_with and self._live.listed_at is not None
+                reason = Reason.LOST if lost else Reason.NEW
+                await self._build(record, selected, reason, None if known else since, meanwhile=known)
                 return True
             case Route.RESET:
-                await self._build(record, selected, Reason.VALIDITY, None)
+                await self._build(record, selected, Reason.VALIDITY, None, meanwhile=True)
                 return True
             case route:
                 full = full or (route is Route.PLAIN and has_to_compare(selected, enabled=enabled))
@@ -97,14 +100,27 @@ class MailboxSync:
                 except IndexLost:
                     log.warning("index lost, building it again", account=self._live.token, path=record.path)
                     again = self._live.mailbox(record.path) or record
-                    await self._build(again, await self._select(again), Reason.LOST, None)
+                    await self._build(again, await self._select(again), Reason.LOST, None, meanwhile=True)
                     return True
 
     async def _select(self, record: MailboxRecord) -> Selected:
         return await self._connection.select(record.path, known=known_state(record), read_only=True)
 
-    async def _build(self, record: MailboxRecord, selected: Selected, reason: Reason, since: datetime | None) -> None:
-        fresh = await self._builder.build(record, selected, reason, since)
+    async def _build(
+        self,
+        record: MailboxRecord,
+        selected: Selected,
+        reason: Reason,
+        since: datetime | None,
+        *,
+        meanwhile: bool = False,
+    ) -> None:
+        """Index it anew; `meanwhile`: announce what came since the last look, if that was not done before."""
+        unannounced: Sequence[UidRange] = ()
+        if meanwhile:
+            top = (selected.uid_next or MAX_UID + 1) - 1
+            unannounced = to_ranges(await find_unannounced(self._live, self._connection, record.path, top))
+        fresh = await self._builder.build(record, selected, reason, since, unannounced)
         if fresh:
             await self.retry_late(record.path, since)
 
@@ -264,8 +280,9 @@ class MailboxSync:
         now = asyncio.get_running_loop().time()
         record = progress.record
         async for batch in self._new_mail.read(self._connection, record, uids, since):
+            progress.seen = await self._live.seen(batch.identities.values())
             for uid, flags in batch.flags.items():
-                await progress.add(uid, flags, batch.infos.get(uid))
+                await progress.add(uid, flags, batch.infos.get(uid), batch.identities.get(uid))
             self._late.came(record.number, list(batch.flags))
             given_up = [*self._late.missed(record.path, record.number, batch.missing, now), *batch.hopeless]
             progress.postpone([uid for uid in batch.missing if uid not in given_up])

@@ -21,6 +21,7 @@ from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.message_info import compose_info, info_items
 from postbus.imap_sync.protocol.ranges import to_ranges
 from postbus.imap_sync.protocol.values import Fetched
+from postbus.imap_sync.state.identities import Identity, identity_of
 from postbus.imap_sync.state.index import Flags
 from postbus.imap_sync.texts import fetch_texts
 
@@ -39,6 +40,7 @@ class Batch:
     """What became of some messages: their infos, flags of those too old to tell of, and uids that were not given."""
 
     infos: dict[int, MessageInfo] = field(default_factory=dict)
+    identities: dict[int, Identity] = field(default_factory=dict)  # of those that have infos
     flags: dict[int, Flags] = field(default_factory=dict)
     missing: list[int] = field(default_factory=list)
     hopeless: list[int] = field(default_factory=list)
@@ -97,6 +99,8 @@ class NewMail:
         for row in told:
             info = compose_info(row, record, headers=headers)
             batch.infos[info.uid] = info.model_copy(update={"seems_like_new": seems_new(row, record, now())})
+            if (identity := identity_of(row)) is not None:
+                batch.identities[info.uid] = identity
         if settings.effective_notify_text and settings.effective_notify_text_size:
             await self._add_texts(connection, record, told, batch, settings.effective_notify_text_size)
         return batch

@@ -26,6 +26,7 @@ from postbus.imap_sync.protocol.ranges import compose_set, merge, subtract, to_r
 from postbus.imap_sync.protocol.values import UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange
 from postbus.imap_sync.state.diff import FlagChange
+from postbus.imap_sync.state.identities import Identity, Seen
 from postbus.imap_sync.state.index import Flags, MailboxIndex
 from postbus.imap_sync.state.live import LiveAccount
 
@@ -44,19 +45,25 @@ class Progress:
         self.record = record
         self._index = index
         self._late = late
+        self.seen = Seen()  # of the messages that are added next
         self._settled: list[int] = []
         self._commit = Commit()
         self._messages = record.messages
         self._unseen = record.unseen or 0
         self._changed = False
 
-    async def add(self, uid: int, flags: Flags, info: MessageInfo | None) -> None:
-        """A message is there; `info` None: it is too old to tell of."""
+    async def add(self, uid: int, flags: Flags, info: MessageInfo | None, identity: Identity | None = None) -> None:
+        """A message is there; `info` None: it is too old to tell of. What was announced before is not new: it moved."""
         self._index.put(uid, flags)
         self._count(1, unseen=SEEN not in flags)
         self._settled.append(uid)
-        if info is not None:
-            await self._tell(MessageNew, info, uid)
+        if info is None:
+            return
+        if identity is not None:
+            if info.seems_like_new and self.seen.was_announced(identity):
+                info = info.model_copy(update={"seems_like_new": False})
+            self.seen.put(identity)
+        await self._tell(MessageNew, info, uid)
 
     async def update(self, change: FlagChange) -> None:
         """The flags of a message differ."""
@@ -101,6 +108,7 @@ class Progress:
         if row == self.record and not written and not deleted and not self._commit.events:
             return
         row = row.model_copy(update={"version": self.record.version + 1})
+        self._commit.seen = self.seen.take_changes()
         self._commit.mailboxes = [MailboxChange(row.path, row, written, deleted)]
         if self._commit.events:
             self._commit.fields["syncTime"] = iso(now())

@@ -104,7 +104,7 @@ class AccountStore:
         async with store_errors():
             numbers = await self._redis.hkeys(keys.numbers(token))
             indexes = [keys.index(token, int(name[2:])) for raw in numbers if (name := as_text(raw)).startswith("n:")]
-            listed = [keys.mailboxes(token), keys.numbers(token), keys.outbox(token)]
+            listed = [keys.mailboxes(token), keys.numbers(token), keys.seen(token), keys.outbox(token)]
             fetched = [keys.credentials(token, proto) for proto in ("imap", "smtp")]
             await self._redis.delete(keys.account(token), *listed, *fetched, *indexes)
         await self._index_as_it_is(token, account.record.account)

@@ -6,6 +6,7 @@ ACCOUNTS = "ee:{accounts}"  # zset, all scores 0: account ids in order
 ACCOUNT_PARTITION = "ee:{accounts}:%d"  # set: account ids of a partition
 SETTINGS = "ee:{cfg}"  # hash: key → JSON, secrets sealed
 KEYS = "ee:{keys}"  # hash: `salt` of the passphrase
+FLUSH = "ee:{flush}"  # string with a life time: the flush that is under way
 STATS = "ee:{stats}:%s"  # hash of a day: `minute:counter` → count
 
 
@@ -27,6 +28,11 @@ def numbers(token: str) -> str:
 def index(token: str, number: int) -> str:
     """Hash: `<uid >> 10>` → packed entries; `sets` → the flag sets the entries refer to."""
     return f"ee:{{{token}}}:ix:{number}"
+
+
+def seen(token: str) -> str:
+    """Hash: bucket → packed identities of messages announced lately; `from` → since when all of them are there."""
+    return f"ee:{{{token}}}:seen"
 
 
 def outbox(token: str) -> str:

@@ -60,11 +60,12 @@ class MailboxChange:
 
 @dataclass(slots=True)
 class Commit:
-    """All that is committed at once: mailboxes, events, fields of the account (None removes one)."""
+    """All that is committed at once: mailboxes, events, fields of the account (None removes one), identities seen."""
 
     mailboxes: list[MailboxChange] = field(default_factory=list)
     events: list[Envelope] = field(default_factory=list)
     fields: dict[str, str | None] = field(default_factory=dict)
+    seen: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -77,6 +78,7 @@ class Commit:
         self.mailboxes += other.mailboxes
         self.events += other.events
         self.fields |= other.fields
+        self.seen |= other.seen
 
     def compose(self, token: str) -> tuple[list[str], list[Value]]:
         """Keys and calls for the script."""
@@ -87,6 +89,8 @@ class Commit:
         if written := {name: value for name, value in self.fields.items() if value is not None}:
             calls.add("HSET", _ACCOUNT, [part for pair in written.items() for part in pair])
         calls.add("HDEL", _ACCOUNT, [name for name, value in self.fields.items() if value is None])
+        if self.seen:
+            calls.add("HSET", calls.key(keys.seen(token)), [part for pair in self.seen.items() for part in pair])
         for name, count in Counter(event.event for event in self.events).items():
             calls.add("HINCRBY", _ACCOUNT, [f"count:{name}", count])
         calls.add("RPUSH", _OUTBOX, [pack_event(event) for event in self.events])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from postbus.common.times import iso
 from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.protocol.values import UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name
+from postbus.imap_sync.state.identities import FROM_FIELD, Identity, Seen, buckets_of
 from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_in, chunks_of
 from postbus.imap_sync.state.store import SyncStore
 
@@ -35,6 +37,7 @@ class LiveAccount:
         self.listed_at: datetime | None = None  # when all mailboxes were last listed and looked at
         self._commit = ""
         self._last_number = 0
+        self._seen_from: int | None = None
         self._deferred = Commit()
         self._lock = asyncio.Lock()
 
@@ -47,7 +50,7 @@ class LiveAccount:
         """Take the account over and read its rows. Fenced when a later owner has it."""
         taken = await self._store.take(self.token, self.epoch)
         self._commit, self._last_number = taken.commit, taken.last_number
-        self.listed_at = taken.listed_at
+        self.listed_at, self._seen_from = taken.listed_at, taken.seen_from
         self.rows = await self._store.rows(self.token)
         self._deferred = Commit()
         self.outbox.note(taken.waiting)
@@ -75,6 +78,11 @@ class LiveAccount:
         """All of an index."""
         await self.flush()
         return await self._store.index(self.token, record.number, None) if record.messages else MailboxIndex()
+
+    async def seen(self, identities: Iterable[Identity]) -> Seen:
+        """What is known of these messages: whether they were announced before. One command, none for none of them."""
+        buckets = buckets_of(identities)
+        return await self._store.seen(self.token, buckets) if buckets else Seen()
 
     async def number(self, uid_validity: int | None, path: str) -> tuple[int, bool]:
         """The number of a mailbox in this validity, and whether it is new; the same again if it had one before."""
@@ -124,11 +132,15 @@ class LiveAccount:
             whole.fields["lastNumber"] = str(self._last_number)
             if self.listed_at is not None:
                 whole.fields["listTime"] = iso(self.listed_at)
+            begins = int(time.time()) if self._seen_from is None else None
+            if begins is not None:
+                whole.seen[FROM_FIELD] = str(begins).encode()
             name = secrets.token_hex(8)
             waiting = await self._store.commit(
                 self.token, self.epoch, self.account.generation, self._commit, name, whole
             )
             self._commit = name
+            self._seen_from = begins or self._seen_from
         if whole.events:
             self.outbox.wake(waiting, whole.events)
 

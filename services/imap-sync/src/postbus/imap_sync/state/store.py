@@ -23,17 +23,19 @@ from postbus.common.store import keys
 from postbus.common.store.client import Script, Value, as_text, store_errors
 from postbus.common.store.outbox import pack_event, unpack_event
 from postbus.imap_sync.state.commit import COMMIT, Commit
+from postbus.imap_sync.state.identities import FROM_FIELD, Seen, parse_bucket
 from postbus.imap_sync.state.index import SETS_FIELD, MailboxIndex, parse_index
 
 log = structlog.get_logger()
 
-# KEYS: account, outbox. ARGV: epoch. Marks the account as ours, unless a later owner has done so.
+# KEYS: account, outbox, identities. ARGV: epoch. Marks the account as ours, unless a later owner has done so.
 _TAKE = Script("""
 local known = redis.call('HMGET', KEYS[1], 'fence', 'record', 'commit', 'lastNumber', 'listTime')
 if not known[2] then return {-1} end
 if tonumber(known[1] or '0') > tonumber(ARGV[1]) then return {0} end
 if known[1] ~= ARGV[1] then redis.call('HSET', KEYS[1], 'fence', ARGV[1]) end
-return {1, known[3] or '', known[4] or '0', redis.call('LLEN', KEYS[2]), known[5] or ''}
+return {1, known[3] or '', known[4] or '0', redis.call('LLEN', KEYS[2]), known[5] or '',
+  redis.call('HGET', KEYS[3], 'from') or ''}
 """)
 # KEYS: account, outbox. ARGV: epoch, SHA-1 of the first entry, how many to remove. Sent twice it works once: then the
 # first entry is another one.
@@ -71,12 +73,16 @@ class IndexLost(PostbusError):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What taking an account over tells: the last commit and mailbox number, how many events wait, the last listing."""
+    """What taking an account over tells: the last commit and mailbox number, how many events wait, the last listing.
+
+    `seen_from`: since when the identities of announced messages are kept (seconds), None where none are.
+    """
 
     commit: str
     last_number: int
     waiting: int
     listed_at: datetime | None
+    seen_from: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,11 @@ class SyncStore:
 
     async def take(self, token: str, epoch: int) -> Taken:
         """Fence earlier owners off; Fenced when there is a later one."""
-        status, *rest = await _TAKE.run(self._redis, [keys.account(token), keys.outbox(token)], [epoch])
-        _raise_refused(int(status))
+        names = [keys.account(token), keys.outbox(token), keys.seen(token)]
+        status, *rest = await _TAKE.run(self._redis, names, [epoch])
+        raise_refused(int(status))
         listed_at = datetime.fromisoformat(as_text(rest[3])) if rest[3] else None
-        return Taken(as_text(rest[0]), int(rest[1]), int(rest[2]), listed_at)
+        return Taken(as_text(rest[0]), int(rest[1]), int(rest[2]), listed_at, int(rest[4]) if rest[4] else None)
 
     async def rows(self, token: str) -> dict[str, bytes]:
         """The rows of all mailboxes, by path, as they are stored."""
@@ -140,12 +147,23 @@ class SyncStore:
         except ValueError as error:
             raise IndexLost(str(error)) from error
 
+    async def seen(self, token: str, buckets: Iterable[int]) -> Seen:
+        """These buckets of the identities that were announced."""
+        numbers = sorted(buckets)
+        async with store_errors():
+            found = await cast(
+                Awaitable[list[bytes | None]], self._redis.hmget(keys.seen(token), [FROM_FIELD, *map(str, numbers)])
+            )
+        since, *packed = found
+        loaded = {number: parse_bucket(raw) for number, raw in zip(numbers, packed, strict=True) if raw is not None}
+        return Seen(int(since) if since else None, loaded)
+
     async def commit(self, token: str, epoch: int, generation: UUID, before: str, name: str, commit: Commit) -> int:
         """Change everything at once; returns how many events wait. `before` and `name` are of this and the last one."""
         names, calls = commit.compose(token)
         args: list[Value] = [epoch, str(generation), before, name, *calls]
         status, *rest = await COMMIT.run(self._redis, names, args)
-        _raise_refused(int(status))
+        raise_refused(int(status))
         return int(rest[0])
 
     async def read_outbox(self, token: str, count: int) -> Entries | None:
@@ -172,7 +190,8 @@ def pack_entries(events: Sequence[Envelope]) -> Entries:
     return Entries(events, pack_event(events[0]), len(events), sum(len(event.body) for event in events))
 
 
-def _raise_refused(status: int) -> None:
+def raise_refused(status: int) -> None:
+    """What a script answers when it did nothing: Fenced, AccountGone, StateConflict."""
     match status:
         case 0:
             raise _fenced()
