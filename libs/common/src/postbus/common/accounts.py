@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from postbus.common.times import Instant
 
-SECRET_FIELDS = ("imap.pass", "imap.accessToken", "smtp.pass", "smtp.accessToken")
+SECRET_FIELDS = ("imap.pass", "imap.accessToken", "smtp.pass", "smtp.accessToken", "proxy")
 
 Protocol = Literal["imap", "smtp"]
 Indexer = Literal["full", "fast"]  # fast: only new mail is told, and nothing is kept but where it begins
@@ -113,6 +113,7 @@ class AccountRecord(Stored):
     imap: ImapSettings | None = None
     smtp: SmtpSettings | None = None
     smtp_ehlo_name: str | None = None
+    proxy: str | None = None  # a URL; with a login in it this one is masked, and the whole is among the secrets
     webhooks: str | None = None
     webhooks_custom_headers: tuple[CustomHeader, ...] = ()
 
@@ -155,6 +156,7 @@ class SmtpStatus(Stored):
     response_code: int | None = None
     code: str | None = None
     command: str | None = None
+    network_routing: dict[str, str] | None = None  # as in events
 
 
 class DisabledSubconnection(Stored):

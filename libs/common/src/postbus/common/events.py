@@ -170,6 +170,7 @@ class NetworkRouting(Data):
     """Which way a delivery went, where it was not the default way."""
 
     local_address: str | None = Field(None, exclude_if=_is_none)
+    proxy: str | None = Field(None, exclude_if=_is_none)
     name: str | None = Field(None, exclude_if=_is_none)
 
 

@@ -22,9 +22,11 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from postbus.common.accounts import Indexer
+from postbus.common.proxies import parse_proxy
 
 HEADER_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"  # a token (RFC 9110, 5.6.2); `*` alone is one, too
-SECRET_SETTINGS = frozenset({"serviceSecret"})
+SECRET_SETTINGS = frozenset({"serviceSecret"})  # read true or false
+SEALED_SETTINGS = SECRET_SETTINGS | {"proxyUrl"}  # encrypted in the store
 
 _TRUE = frozenset({"y", "true", "1", "on"})
 _FALSE = frozenset({"n", "false", "0", ""})
@@ -55,7 +57,18 @@ def _url(value: str) -> str:
     return value
 
 
+def proxy_url(value: str) -> str:
+    """A proxy URL as it was written; nothing for none."""
+    try:
+        if value:
+            parse_proxy(value)
+    except ValueError as error:
+        raise PydanticCustomError("proxy", "{reason}", {"reason": str(error)}) from error
+    return value
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
+ProxyUrl = Annotated[str, AfterValidator(proxy_url)]
 Url = Annotated[str, AfterValidator(_url)]
 
 
@@ -92,11 +105,22 @@ class ServiceSettings(BaseModel):
         None, description="How accounts registered from now on are indexed; unset: full"
     )
     ignore_mail_cert_errors: Flag | None = Field(None, description="Trust any certificate of mail servers")
+    proxy_enabled: Flag | None = Field(None, description="Connect to mail servers through `proxyUrl`; off unless true")
+    proxy_url: ProxyUrl | None = Field(
+        None,
+        description="Proxy towards mail servers, of all accounts without one of their own: `http`, `https`, `socks5` "
+        "(`socks` is the same), `socks4` or `socks4a`; a password in it reads `******`",
+    )
 
     @property
     def effective_webhooks(self) -> str | None:
         """The global target, None while webhooks are off."""
         return self.webhooks or None if self.webhooks_enabled is not False else None
+
+    @property
+    def effective_proxy(self) -> str | None:
+        """The global proxy, None while proxies are off."""
+        return self.proxy_url or None if self.proxy_enabled else None
 
     @property
     def effective_notify_text(self) -> bool:

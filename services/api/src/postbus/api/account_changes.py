@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from postbus.api.masking import is_masked_url, unmask_headers
+from postbus.api.masking import is_masked_url, mask_url, unmask_headers
 from postbus.api.schemas.accounts import (
     AccountChange,
     AccountInput,
@@ -27,6 +27,7 @@ from postbus.common.accounts import (
     SmtpSettings,
 )
 from postbus.common.errors import BadInput
+from postbus.common.network import PROXY_SECRET
 from postbus.common.times import now
 
 ServerInput = ImapInput | ImapChange | SmtpInput | SmtpChange
@@ -58,6 +59,9 @@ def changed_account(record: AccountRecord, stored: Collection[str], given: Accou
     problems: list[dict[str, str]] = []
     update = _plain_changes(record, given)
     secrets: dict[str, str | None] = {}
+    if given.proxy is not None:
+        update["proxy"], secret = _proxy(given.proxy, record.proxy, problems)
+        secrets |= secret
     if given.imap is not None:
         imap = _Side("imap", given.imap or None, record.imap, stored, problems)
         update["imap"] = imap.settings(ImapSettings)
@@ -94,6 +98,16 @@ def _plain_changes(record: AccountRecord, given: AccountInput | AccountChange) -
 def _path(record: AccountRecord, path: tuple[str, ...]) -> dict[str, Any]:
     """Which mailboxes are synced; what was in a mailbox before it is one of them is no new mail."""
     return {"path": path} if path == record.path else {"path": path, "path_since": now()}
+
+
+def _proxy(given: str, before: str | None, problems: list[dict[str, str]]) -> tuple[str | None, dict[str, str | None]]:
+    """What the record shows of a proxy, and what becomes of the secret. A mask stands for that very URL only."""
+    if is_masked_url(given):
+        if given != before:
+            problems.append({"key": "proxy", "message": '"proxy" is masked, and not the one that is stored'})
+        return before, {}
+    shown = mask_url(given)
+    return shown or None, {PROXY_SECRET: given if shown != given else None}
 
 
 @dataclass(slots=True)

@@ -43,6 +43,7 @@ def account_summary(account: Account) -> dict[str, Any]:
         "email": record.email,
         "webhooks": mask_url(record.webhooks),
         "smtpEhloName": record.smtp_ehlo_name,
+        "proxy": record.proxy,
         "syncTime": account.sync_time,
     }
     return {

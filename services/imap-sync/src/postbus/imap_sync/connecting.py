@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from postbus.common.accounts import Account
 from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
+from postbus.common.network import load_proxy
 from postbus.common.service import Parts
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
 from postbus.imap_sync.tuning import Tuning
@@ -44,13 +45,12 @@ class Connector:
         """Connect and log in; `on_event` is for connections that watch. LoginRefused, ConnectFailed, ProtocolError."""
         async with self._turn(account, watching=on_event is not None):
             try:
-                return await open_connection(
-                    self._endpoint(account), credentials, on_event=on_event, deadline_s=self.tuning.connect_s
-                )
+                endpoint = await self._endpoint(account)
+                return await open_connection(endpoint, credentials, on_event=on_event, deadline_s=self.tuning.connect_s)
             except AuthenticationFailed as error:
                 raise LoginRefused(error.message, code=error.code) from error
 
-    def _endpoint(self, account: Account) -> Endpoint:
+    async def _endpoint(self, account: Account) -> Endpoint:
         imap = account.record.imap
         assert imap is not None, "an account without IMAP is never connected"
         addresses = self.parts.config.local_addresses
@@ -61,6 +61,7 @@ class Connector:
             tls=imap.tls,
             ignore_cert_errors=bool(self.parts.settings.current.ignore_mail_cert_errors),
             local_address=random.choice(addresses).ip if addresses else None,  # noqa: S311
+            proxy=await load_proxy(self.parts, account),
         )
 
     @asynccontextmanager

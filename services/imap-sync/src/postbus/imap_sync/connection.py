@@ -75,7 +75,7 @@ async def open_connection(
     state = MailboxState(on_event)
     try:
         async with asyncio.timeout(deadline_s):
-            wire, capabilities = await dial(endpoint, state.on_untagged)
+            wire, capabilities = await dial(endpoint, state.on_untagged, limit_s=deadline_s)
             try:
                 await begin_session(wire, state, capabilities, endpoint, credentials)
                 return ImapConnection(wire, state)

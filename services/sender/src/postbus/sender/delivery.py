@@ -9,6 +9,8 @@ from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, PostbusError, Unavailable
 from postbus.common.jobs import Submission
 from postbus.common.mime.compose import wire_address
+from postbus.common.network import load_proxy
+from postbus.common.proxies import Proxy
 from postbus.common.secrets import SecretUnreadable
 from postbus.common.service import Parts
 from postbus.common.store import keys
@@ -34,16 +36,19 @@ class Deliverer:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: Pool = field(default_factory=Pool)
 
-    def choose_route(self, account: Account) -> tuple[Server, Route | None]:
+    async def choose_route(self, account: Account) -> tuple[Server, Route | None]:
         """The server to go to and the way there. DeliveryFailed when the account has none."""
         smtp = account.record.smtp
         if smtp is None:
             raise DeliveryFailed(Failure(error="The account has no SMTP server", code="EENVELOPE"))
-        local = choose_local_address(self.parts.config.local_addresses)
+        proxy = await self._proxy(account)
+        local = choose_local_address(self.parts.config.local_addresses) if proxy is None else None
         name = ehlo_name(account.record.smtp_ehlo_name, local.hostname if local else None)
         trust_all = bool(self.parts.settings.current.ignore_mail_cert_errors)
         context = tls_context(smtp.tls, trust_all=trust_all)
-        server = Server(smtp.host, smtp.port, smtp.secure, context, name, local.ip if local else None)
+        server = Server(smtp.host, smtp.port, smtp.secure, context, name, local.ip if local else None, proxy)
+        if proxy is not None:
+            return server, Route(proxy=proxy.shown, name=name)
         return server, Route(local_address=local.ip, name=name) if local else None
 
     async def deliver(
@@ -88,6 +93,12 @@ class Deliverer:
             raise
         except PostbusError as error:  # the auth server is away: an attempt that failed, like an MTA that is away
             raise DeliveryFailed(Failure(error=error.message, code="ECONNECTION")) from error
+
+    async def _proxy(self, account: Account) -> Proxy | None:
+        try:
+            return await load_proxy(self.parts, account)
+        except SecretUnreadable as error:
+            raise DeliveryFailed(Failure(error="The stored proxy can't be read", code="EPROXY")) from error
 
     async def _forget_fetched(self, account: Account) -> bool:
         """Drop credentials of an external auth server; False when there were none."""

@@ -11,6 +11,7 @@ import aiosmtplib
 from aiosmtplib import SMTPResponse
 
 from postbus.common.egress import EgressRefused
+from postbus.common.tunnel import ProxyFailed
 from postbus.sender.outcome import DeliveryFailed, Failure
 
 MAX_REPLY_CHARS: Final = 1000  # of a reply that goes into events
@@ -30,6 +31,8 @@ def failures(command: str, *, code: str | None = None, end_sent: bool = False) -
         raise DeliveryFailed(_tls_failure(command, error, end_sent)) from error
     except EgressRefused as error:
         raise DeliveryFailed(Failure(error=str(error), code="EACCES", command=command)) from error
+    except ProxyFailed as error:
+        raise DeliveryFailed(Failure(error=str(error), code=error.code, command=command)) from error
     except TimeoutError as error:
         raise DeliveryFailed(timed_out(command, end_sent=end_sent)) from error
     except (OSError, aiosmtplib.SMTPException) as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import aiosmtplib
 
 from postbus.common.credentials import Credentials
+from postbus.common.tunnel import open_tunnel
 from postbus.sender.dial import dial
 from postbus.sender.faults import failures
 from postbus.sender.outcome import CLOSING, DeliveryFailed, Failure
@@ -14,7 +17,7 @@ from postbus.sender.session import Server, Session, Timeouts
 async def open_session(server: Server, credentials: Credentials | None, timeouts: Timeouts) -> Session:
     """Connect, upgrade where offered, log in. DeliveryFailed with what went wrong."""
     with failures("CONN"):
-        connected = await dial(server.host, server.port, local_address=server.local_address, limit_s=timeouts.connect_s)
+        connected = await _connect(server, timeouts.connect_s)
     client = aiosmtplib.SMTP(
         hostname=server.host,  # for the certificate
         sock=connected,
@@ -40,6 +43,12 @@ async def open_session(server: Server, credentials: Credentials | None, timeouts
         client.close()
         raise
     return Session(timeouts, client)
+
+
+async def _connect(server: Server, limit_s: float) -> socket.socket:
+    if server.proxy is not None:
+        return await open_tunnel(server.proxy, server.host, server.port, limit_s=limit_s)
+    return await dial(server.host, server.port, local_address=server.local_address, limit_s=limit_s)
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:

@@ -63,6 +63,7 @@ class Route(Fact):
     """Which way a delivery went, where somebody configured ways."""
 
     local_address: str | None = None
+    proxy: str | None = None
     name: str | None = None
 
 

@@ -66,8 +66,10 @@ def outcome_events(submission: Submission, outcome: Outcome, attempts: int) -> l
 
 def smtp_status(outcome: Outcome) -> SmtpStatus:
     """The outcome as the account shows it."""
+    way = _routing(outcome.route)
+    routing = way.model_dump(by_alias=True) if way else None
     if outcome.accepted:
-        return SmtpStatus(created=outcome.at, status="ok", response=outcome.accepted.reply)
+        return SmtpStatus(created=outcome.at, status="ok", response=outcome.accepted.reply, network_routing=routing)
     failure = outcome.failure
     assert failure is not None
     return SmtpStatus(
@@ -78,6 +80,7 @@ def smtp_status(outcome: Outcome) -> SmtpStatus:
         response_code=failure.reply_code,
         code=failure.code,
         command=failure.command,
+        network_routing=routing,
     )
 
 
@@ -141,4 +144,6 @@ def _envelope(submission: Submission, recipients: tuple[str, ...]) -> SmtpEnvelo
 
 
 def _routing(route: Route | None) -> NetworkRouting | None:
-    return NetworkRouting(local_address=route.local_address, name=route.name) if route else None
+    if route is None:
+        return None
+    return NetworkRouting(local_address=route.local_address, proxy=route.proxy, name=route.name)

@@ -15,6 +15,7 @@ from typing import Final
 import aiosmtplib
 from aiosmtplib import SMTPResponse
 
+from postbus.common.proxies import Proxy
 from postbus.sender.faults import failures, lost, refused_by, shown, timed_out
 from postbus.sender.outcome import (
     CLOSING,
@@ -45,7 +46,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to connect, and how. `local_address` None lets the system choose."""
+    """Where to connect, and how. `local_address` None lets the system choose; through a proxy it does not count."""
 
     host: str
     port: int
@@ -53,6 +54,7 @@ class Server:
     tls: ssl.SSLContext
     ehlo_name: str
     local_address: str | None = None
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)

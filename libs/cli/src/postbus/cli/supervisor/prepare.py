@@ -16,7 +16,7 @@ from postbus.common.config import Config
 from postbus.common.errors import Unavailable
 from postbus.common.secrets import Secrets, choose_provider
 from postbus.common.service import SaltStore
-from postbus.common.service_settings import SECRET_SETTINGS
+from postbus.common.service_settings import SEALED_SETTINGS
 from postbus.common.store.client import connect_store
 from postbus.common.store.settings import SettingsStore
 
@@ -48,7 +48,7 @@ async def prepare(config: Config, settings: Mapping[str, Any], *, replicas: int 
 async def _write_settings(config: Config, bus: Bus, redis: Redis, settings: Mapping[str, Any]) -> None:
     secrets = await Secrets.start(choose_provider(config, SaltStore(redis)))
     try:
-        if SECRET_SETTINGS & settings.keys():
+        if SEALED_SETTINGS & settings.keys():
             await _wait_for_keys(secrets)
         await _patiently("store", lambda: SettingsStore(redis, secrets).write(settings))
     finally:

@@ -12,7 +12,7 @@ import structlog
 from redis.asyncio import Redis
 
 from postbus.common.errors import PostbusError
-from postbus.common.service_settings import SECRET_SETTINGS, SETTING_NAMES, ServiceSettings
+from postbus.common.service_settings import SEALED_SETTINGS, SECRET_SETTINGS, SETTING_NAMES, ServiceSettings
 from postbus.common.store import keys
 from postbus.common.store.client import as_text, store_errors
 
@@ -45,14 +45,14 @@ class SettingsStore:
             rows = await cast(Awaitable[dict[Any, Any]], self._redis.hgetall(keys.SETTINGS))
         values = {as_text(name): json.loads(as_text(raw)) for name, raw in rows.items()}
         known = {name: value for name, value in values.items() if name in SETTING_NAMES}
-        for name in SECRET_SETTINGS & known.keys():
+        for name in SEALED_SETTINGS & {name for name, value in known.items() if value}:
             known[name] = await self._sealer.open(known[name], account="", field=name)
         return ServiceSettings.model_validate(known)
 
     async def write(self, changes: Mapping[str, Any]) -> None:
         """Store these, by their public names and already validated; None unsets one, a blank secret is no change."""
         stored = {name: value for name, value in changes.items() if not (name in SECRET_SETTINGS and not value)}
-        for name in SECRET_SETTINGS & stored.keys():
+        for name in SEALED_SETTINGS & {name for name, value in stored.items() if value}:
             stored[name] = self._sealer.seal(stored[name], account="", field=name)
         gone = [name for name, value in stored.items() if value is None]
         kept: dict[Any, Any] = {name: json.dumps(value) for name, value in stored.items() if value is not None}

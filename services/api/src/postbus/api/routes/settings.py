@@ -19,7 +19,7 @@ from postbus.common.service_settings import SECRET_SETTINGS, SETTING_NAMES, Serv
 
 router = APIRouter(route_class=JsonRoute, tags=["Settings"])
 
-_URLS = frozenset({"webhooks", "authServer", "serviceUrl"})
+_URLS = frozenset({"webhooks", "authServer", "serviceUrl", "proxyUrl"})
 
 
 @router.get(

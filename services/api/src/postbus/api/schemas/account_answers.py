@@ -100,6 +100,14 @@ class LastErrorAnswer(Output):
     description: Given[str] = Field(None, description="More about it, for people")
 
 
+class RoutingAnswer(Output):
+    """Which way a connection went."""
+
+    local_address: Given[str] = Field(None, description="Address of ours it came from")
+    proxy: Given[str] = Field(None, description="Proxy it went through, without its login")
+    name: Given[str] = Field(None, description="Name the server was greeted with")
+
+
 class SmtpStatusAnswer(Output):
     """How the last delivery through the account's SMTP server ended."""
 
@@ -110,6 +118,7 @@ class SmtpStatusAnswer(Output):
     response_code: Given[int] = Field(None, description="SMTP code")
     code: Given[str] = Field(None, description="What failed, for programs")
     command: Given[str] = Field(None, description="SMTP command it happened at")
+    network_routing: RoutingAnswer | None = Field(None, description="Which way it went, where not the default one")
 
 
 class Counters(Output):
@@ -128,6 +137,7 @@ class AccountSummary(Output):
     state: AccountState = Field(description="What it can do right now", examples=["connected"])
     webhooks: Given[str] = Field(None, description="Own webhook target; a password in it reads `******`")
     smtp_ehlo_name: str | None = Field(None, description="Name to greet SMTP servers with")
+    proxy: Given[str] = Field(None, description="Own proxy towards mail servers; a login in it reads `******`")
     counters: Counters = Field(description="How often things happened")
     sync_time: Given[str] = Field(
         None, description="When the last change was processed", json_schema_extra={"format": "date-time"}

@@ -19,6 +19,7 @@ from postbus.api.schemas.fields import (
     MailboxPath,
     Name,
     PortNumber,
+    ProxyInput,
     WebUrl,
     single_line,
 )
@@ -195,6 +196,12 @@ class _AccountFields(Input):
         None, alias="copy", description="Put a copy of sent messages into the mailbox for sent messages; null: decide"
     )
     smtp_ehlo_name: EhloName | None = Field(None, description="Name to greet SMTP servers with")
+    proxy: Given[ProxyInput] = Field(
+        None,
+        description="Proxy towards the mail servers of this account, instead of the global one: `http`, `https`, "
+        "`socks5` (`socks` is the same), `socks4` or `socks4a`; empty for none of its own",
+        examples=["socks5://user:secret@proxy.example.com:1080"],
+    )
 
 
 class AccountInput(_AccountFields):

@@ -24,6 +24,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
+from postbus.common.service_settings import ProxyUrl
+
 MASK = "******"  # what stands for a secret in answers; never stored when it comes back
 
 MAX_ADDRESSES = 10_000  # of one list
@@ -161,5 +163,6 @@ PortNumber = Annotated[int, Field(ge=1, le=MAX_PORT)]
 WebUrl = Annotated[
     str, AfterValidator(single_line), AfterValidator(_http_url), Field(json_schema_extra={"format": "uri"})
 ]
+ProxyInput = Annotated[ProxyUrl, Field(json_schema_extra={"format": "uri"})]
 MailboxPath = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(single_line)]
 InstantInput = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_aware)]

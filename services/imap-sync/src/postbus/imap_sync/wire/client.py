@@ -34,9 +34,8 @@ class _Client(IMAP4):  # type: ignore[misc]
         """Begin to connect."""
         running = loop or asyncio.get_running_loop()
         self.protocol = protocol = WireProtocol(running, self._on_untagged)
-        self._client_task = running.create_task(
-            running.create_connection(lambda: protocol, host, port, **self._options)
-        )
+        where: dict[str, Any] = {} if "sock" in self._options else {"host": host, "port": port}
+        self._client_task = running.create_task(running.create_connection(lambda: protocol, **where, **self._options))
 
     async def wait_hello_from_server(self) -> None:
         """Wait for the greeting. OSError when there is no connection, ConnectionLost when it ends."""

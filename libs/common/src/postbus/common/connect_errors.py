@@ -1,0 +1,34 @@
+"""Why a connection to a mail server failed, as a code for programs and in words for people."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+from postbus.common.egress import EgressRefused
+from postbus.common.tunnel import ProxyFailed
+
+
+def code_of(error: OSError) -> str:
+    """`ETLS`, `ENOTFOUND`, `ETIMEDOUT`, `EACCES` (off limits), `EPROXY…`, else the system's name: `ECONNREFUSED`."""
+    match error:
+        case ssl.SSLError():  # includes SSLCertVerificationError
+            return "ETLS"
+        case socket.gaierror():
+            return "ENOTFOUND"
+        case EgressRefused():
+            return "EACCES"
+        case ProxyFailed():
+            return error.code
+        case TimeoutError():
+            return "ETIMEDOUT"
+        case _:
+            return errno.errorcode.get(error.errno or 0, "ECONNECTION")
+
+
+def words_of(error: OSError) -> str:
+    """One line that says what happened."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    return error.strerror or str(error) or type(error).__name__
