@@ -19,6 +19,7 @@ OPERATIONS = (
     "DELETE /v1/account/{account}",
     "PUT /v1/account/{account}/reconnect",
     "PUT /v1/account/{account}/sync",
+    "PUT /v1/account/{account}/flush",
     "GET /v1/accounts",
     "GET /v1/account/{account}/mailboxes",
     "POST /v1/account/{account}/mailbox",

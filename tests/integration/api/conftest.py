@@ -37,7 +37,18 @@ class ScriptedOwner:
         """Listen as the owner of every partition."""
         changes = tuple(f"{verb}-message{many}" for verb in ("update", "move", "delete") for many in ("", "s"))
         changes += ("upload-message",)
-        operations = ("mailboxes", "messages", "search", "message", "text", "reference", "reconnect", "sync", "quota")
+        operations = (
+            "mailboxes",
+            "messages",
+            "search",
+            "message",
+            "text",
+            "reference",
+            "reconnect",
+            "sync",
+            "flush",
+            "quota",
+        )
         await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in (*operations, *changes)})
 
     def _handler(self, operation: str) -> rpc.Handler:

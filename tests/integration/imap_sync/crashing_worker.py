@@ -21,8 +21,9 @@ import uvloop
 from postbus.common.bus.batch import publish_events
 from postbus.common.config import Config
 from postbus.common.service import open_parts
-from postbus.imap_sync import outbox
+from postbus.imap_sync import outbox, worker
 from postbus.imap_sync.service import serve
+from postbus.imap_sync.state.flush import flush_account
 from postbus.imap_sync.state.store import SyncStore
 from tests.integration.imap_sync.syncing import KEY_RING, QUICK
 
@@ -55,6 +56,7 @@ async def work(nats: str, redis: str, draw: random.Random | None) -> None:
     if draw is not None:
         for name in ("commit", "read_outbox", "trim_outbox", "index"):
             setattr(SyncStore, name, crashing(getattr(SyncStore, name), draw))
+        setattr(worker, "flush_account", crashing(flush_account, draw))  # noqa: B010
         setattr(outbox, "publish_events", crashing(publish_events, draw))  # noqa: B010
     async with AsyncExitStack() as stack:
         parts = await open_parts(stack, "imap-sync", Config(redis=redis, nats=nats, secret=KEY_RING))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from postbus.common import ids
-from postbus.common.accounts import Protocol
+from postbus.common.accounts import Indexer, Protocol
 from postbus.common.jobs import Filing
 
 ACCOUNTS_CHANGED = "ee.ctl.accounts"  # hint, payload: account token: created, changed, deleted, or to be reconnected
@@ -255,6 +255,19 @@ class FileMessage(Command):
 
 class Reconnect(Command):
     """`reconnect`: drop the connections and start again. Answer: `{}`."""
+
+
+class FlushAccount(Command):
+    """`flush`: forget the index and build it again in silence. Answer: `{}`; Busy `LockFail` while another is flushed.
+
+    `from_now`: what was not told yet is told, and nothing again; else mail since `notify_from` is announced, again too.
+    `imap_indexer` replaces that of the account. Who sends it again with the same `flush_id` flushes once.
+    """
+
+    flush_id: str
+    from_now: bool = True
+    notify_from: datetime | None = None
+    imap_indexer: Indexer | None = None
 
 
 class Resync(Command):

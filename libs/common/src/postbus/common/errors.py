@@ -4,6 +4,7 @@
     ├── BadInput                 the caller's fault: refuse, name the fields
     ├── NotFound                 what was asked for is not there
     ├── Conflict                 it is there, but not in a state for this
+    ├── Busy                     somebody else is at it
     ├── TooLarge                 over a limit
     ├── AccountNotUsable         the account exists and can't work now; `state` says why
     ├── AuthenticationFailed     somebody refused our credentials
@@ -62,6 +63,13 @@ class Conflict(PostbusError):
     """It is there, but not in a state for this."""
 
     code = "Conflict"
+
+
+class Busy(PostbusError):
+    """Somebody else is at it; `details["ttl"]` is how many seconds that may last."""
+
+    code = "LockFail"
+    retriable = True
 
 
 class TooLarge(PostbusError):

@@ -14,6 +14,7 @@ from postbus.api.routes import (
     changes,
     docs,
     downloads,
+    flush,
     mailboxes,
     messages,
     search,
@@ -30,6 +31,7 @@ def create_app() -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, strict_content_type=False)
     for router in (
         accounts.router,
+        flush.router,
         messages.mailboxes,
         mailboxes.router,
         messages.router,

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from postbus.api.schemas.errors import BadRequest, ErrorAnswer, InternalError, NotUsable
+from postbus.api.schemas.errors import BadRequest, ErrorAnswer, InternalError, NotUsable, TooManyRequests
 from postbus.common.version import __version__
 
 SECURITY_SCHEME = "basic"
@@ -26,6 +26,7 @@ _ERRORS: dict[int, tuple[type[BaseModel], str]] = {
     404: (ErrorAnswer, "There is no such account, mailbox, message, text or attachment"),
     409: (ErrorAnswer, "Others keep changing the same thing; try again"),
     413: (ErrorAnswer, "The request is too large"),
+    429: (TooManyRequests, "Somebody else is at it; `ttl` says for how many seconds at most"),
     422: (ErrorAnswer, "The mail server lacks an extension that this needs"),
     500: (InternalError, "A mistake of this service"),
     502: (ErrorAnswer, "The mail server did not take the message"),

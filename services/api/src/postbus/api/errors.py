@@ -25,6 +25,7 @@ STATUS: dict[type[errors.PostbusError], int] = {
     errors.BadInput: 400,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.Busy: 429,
     errors.TooLarge: 413,
     errors.AccountNotUsable: 503,
     errors.AuthenticationFailed: 503,
@@ -39,7 +40,7 @@ STATUS: dict[type[errors.PostbusError], int] = {
     errors.PostbusError: 500,
 }
 
-_TOP_LEVEL_DETAILS = ("state", "path")
+_TOP_LEVEL_DETAILS = ("state", "path", "ttl")
 _MESSAGES = {
     404: "Requested page not found",
     405: "Method not allowed",

@@ -12,7 +12,7 @@ from postbus.common import ids
 from postbus.common.bus import rpc
 from postbus.common.bus.connection import Bus
 from postbus.common.bus.download import send_download
-from postbus.common.commands import DownloadHead
+from postbus.common.commands import DownloadHead, FlushAccount
 from postbus.common.errors import BadInput
 from postbus.imap_sync.operations import OPERATIONS, STREAMS
 from postbus.imap_sync.session import AccountSession
@@ -21,6 +21,7 @@ LOAD_S = 5.0  # for the state of an account that was just taken over
 
 FindSession = Callable[[str], Awaitable[AccountSession]]
 Reconnect = Callable[[str], Awaitable[None]]
+Flush = Callable[[FlushAccount], Awaitable[None]]
 
 
 class _Addressed(msgspec.Struct):
@@ -32,11 +33,14 @@ class _Addressed(msgspec.Struct):
 class Dispatcher:
     """Answers the commands for the accounts of this worker."""
 
-    def __init__(self, bus: Bus, sure: Callable[[], bool], find: FindSession, reconnect: Reconnect) -> None:
+    def __init__(
+        self, bus: Bus, sure: Callable[[], bool], find: FindSession, reconnect: Reconnect, flush: Flush
+    ) -> None:
         self._bus = bus
         self._sure = sure
         self._find = find
         self._reconnect = reconnect
+        self._flush = flush
 
     async def answer(self, message: Msg, left_s: float) -> None:
         """Run one command; what it raises becomes the reply. NotOwner while another worker may own the account."""
@@ -46,6 +50,10 @@ class Dispatcher:
         account = _account_of(message.data)
         if operation == "reconnect":
             await self._reconnect(ids.account_token(account))
+            await rpc.bus_respond(message, b"{}", {})
+            return
+        if operation == "flush":
+            await self._flush(FlushAccount.model_validate_json(message.data))
             await rpc.bus_respond(message, b"{}", {})
             return
         session = await self._find(account)

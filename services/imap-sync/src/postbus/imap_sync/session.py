@@ -54,6 +54,7 @@ class AccountSession:
         self._late = LateMail()
         self._again = asyncio.Event()
         self._loaded = asyncio.Event()
+        self.ready = asyncio.Event()  # all mailboxes were looked at once
         self._watcher: Watcher | None = None
         self._commands: ConnectionPool | None = None
         self._transfers: ConnectionPool | None = None
@@ -229,6 +230,7 @@ class AccountSession:
             )
             await self._watcher.catch_up()
             await self._states.connected()
+            self.ready.set()
             await self._watcher.run()
         except Unavailable as error:
             log.warning("account waits", account=self._live.token, reason=error.message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -29,7 +29,9 @@ from postbus.imap_sync.dispatch import Dispatcher
 from postbus.imap_sync.ending import end_tasks
 from postbus.imap_sync.runner import AccountRunner
 from postbus.imap_sync.session import AccountSession
-from postbus.imap_sync.state.store import SyncStore
+from postbus.imap_sync.state.flush import flush_account
+from postbus.imap_sync.state.flush_lock import LEASE_S, give_flush_lock, take_flush_lock
+from postbus.imap_sync.state.store import AccountGone, Fenced, SyncStore
 from postbus.imap_sync.tuning import Tuning
 
 log = structlog.get_logger()
@@ -72,7 +74,7 @@ class Worker:
         self._tuning = tuning or Tuning()
         self._store = SyncStore(parts.redis)
         self._connector = Connector(parts, self._tuning)
-        self._dispatcher = Dispatcher(parts.bus, self._is_sure, self._session_of, self._reconnect)
+        self._dispatcher = Dispatcher(parts.bus, self._is_sure, self._session_of, self._reconnect, self._flush)
         self._partitions: dict[int, _Partition] = {}
         self._fresh: set[int] = set()
         self._wake = asyncio.Event()
@@ -188,9 +190,7 @@ class Worker:
     async def _on_account_hint(self, message: Msg) -> None:
         token = message.data.decode("utf-8", "replace")
         if ids.partition_of(token) in self._partitions:
-            task = asyncio.create_task(self._refresh_safely(token))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(self._refresh_safely(token))
 
     async def _refresh_safely(self, token: str) -> None:
         try:
@@ -221,6 +221,37 @@ class Worker:
                 raise _unknown_account()
             await self._stop(token)
             self._start(account)
+
+    async def _flush(self, command: commands.FlushAccount) -> None:
+        """Stop an account, forget its index, start it again. Others are flushed once its mailboxes are indexed."""
+        redis, token = self._parts.redis, ids.account_token(command.account)
+        async with self._locks.of(token):
+            account = await self._parts.accounts.get(command.account)
+            if (held := self._partitions.get(ids.partition_of(token))) is None:
+                raise rpc.NotOwner("the account is run by another worker")
+            await take_flush_lock(redis, command.flush_id)
+            await self._stop(token)
+            try:
+                await flush_account(redis, self._parts.accounts, command, held.epoch)
+            except (Fenced, AccountGone) as error:
+                raise rpc.NotOwner(error.message) from error
+            finally:
+                self._start(await self._parts.accounts.get(command.account))
+                self._keep(self._end_flush(token, command.flush_id, syncs=account.record.syncs))
+
+    async def _end_flush(self, token: str, flush_id: str, *, syncs: bool) -> None:
+        """Let others flush once all mailboxes are indexed again; after a while they may in any case."""
+        runner = self.runners.get(token)
+        if runner is not None and syncs:
+            try:
+                async with asyncio.timeout(LEASE_S):
+                    await runner.session.ready.wait()
+            except TimeoutError:
+                return
+        try:
+            await give_flush_lock(self._parts.redis, flush_id)
+        except Unavailable as error:
+            log.warning("flush not ended", account=token, reason=error.message)
 
     async def _session_of(self, account: str) -> AccountSession:
         """The session of an account by its id. NotFound when there is none, NotOwner when it is not ours."""
@@ -261,9 +292,13 @@ class Worker:
         """The account is gone or another worker's: forget it; the next scan sees what is true."""
         if self.runners.get(runner.token) is runner:
             del self.runners[runner.token]
-            task = asyncio.create_task(runner.stop())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(runner.stop())
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        """Do something beside; it ends with the worker at the latest."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _unknown_account() -> NotFound:

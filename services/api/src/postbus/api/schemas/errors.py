@@ -39,6 +39,12 @@ class NotUsable(ErrorAnswer):
     )
 
 
+class TooManyRequests(ErrorAnswer):
+    """Somebody else is at it; the same request will work later."""
+
+    ttl: Given[int] = Field(None, description="Seconds after which it is worth a try", examples=[12])
+
+
 class InternalError(ErrorAnswer):
     """A mistake of this service."""
 
