@@ -119,3 +119,18 @@ async def test_a_poke_makes_the_sync_look_at_once(system: System) -> None:
     session.poke("Sent")
     new = await system.event(account, "messageNew")
     assert new.path == "Sent"
+
+
+async def test_a_warm_connection_makes_room_where_the_account_may_have_no_more(system: System) -> None:
+    """(trap 41)"""
+    session, _ = await ready(system)
+    session._budget.account.limit = 2
+    async with session.command("INBOX", deadline_s=5) as first, session.command("Sent", deadline_s=5) as second:
+        pass
+    async with session.transfer("INBOX", deadline_s=5):
+        assert [connection.closed for connection in (first, second)].count(True) == 1
+        async with session.command("INBOX", deadline_s=5) as third:  # one place is kept for commands
+            assert third in (first, second)
+            with pytest.raises(DeadlineExceeded):
+                async with session.transfer("INBOX", deadline_s=0.1):
+                    pass

@@ -13,7 +13,9 @@ from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
 from postbus.common.network import load_proxy
 from postbus.common.service import Parts
+from postbus.imap_sync.budget import Budget, Slots
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
+from postbus.imap_sync.profiles import profile_of_host
 from postbus.imap_sync.tuning import Tuning
 
 LEFT_FOR_COMMANDS = 3  # of the logins to a host at the same time
@@ -31,6 +33,14 @@ class Connector:
     tuning: Tuning
     hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     watching: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    slots: dict[str, Slots] = field(default_factory=dict)
+
+    def budget(self, account: Account) -> Budget:
+        """The connections of an account for commands and downloads, one being left to the watching connection."""
+        host = _host_of(account)
+        profile = profile_of_host(host)
+        shared = self.slots.setdefault(host, Slots(profile.host_connections))
+        return Budget(Slots(profile.connections - 1), shared)
 
     async def credentials(self, account: Account) -> Credentials | None:
         """Who logs in. LoginRefused when the authentication server is away or says no."""
@@ -70,11 +80,15 @@ class Connector:
 
         Some are left for commands: while a thousand accounts start, somebody waits for the answer of one.
         """
-        host = account.record.imap.host.lower() if account.record.imap else ""
-        limit = self.tuning.logins_per_host
+        host = _host_of(account)
+        limit = min(self.tuning.logins_per_host, profile_of_host(host).logins)
         ahead = self.watching.setdefault(host, asyncio.Semaphore(max(limit - LEFT_FOR_COMMANDS, 1)))
         async with AsyncExitStack() as stack:
             if watching:
                 await stack.enter_async_context(ahead)
             await stack.enter_async_context(self.hosts.setdefault(host, asyncio.Semaphore(limit)))
             yield
+
+
+def _host_of(account: Account) -> str:
+    return account.record.imap.host.lower() if account.record.imap else ""

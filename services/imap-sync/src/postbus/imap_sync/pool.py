@@ -1,4 +1,7 @@
-"""Connections for commands and downloads: few per account, kept warm for some seconds, never the watching one."""
+"""Connections for commands and downloads: few per account, kept warm for some seconds, never the watching one.
+
+All of an account share its budget: one that is warm in one pool makes room for who needs one in the other.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from postbus.common.errors import (
     PostbusError,
     ProtocolError,
 )
+from postbus.imap_sync.budget import Budget
 from postbus.imap_sync.connection import ImapConnection
 
 log = structlog.get_logger()
@@ -37,8 +41,13 @@ class _Warm:
 class ConnectionPool:
     """At most `limit` connections at a time; who asks for more waits within his deadline."""
 
-    def __init__(self, open_connection: Open, *, limit: int, warm_s: float) -> None:
+    def __init__(
+        self, open_connection: Open, budget: Budget, *, limit: int, warm_s: float, spares_last: bool = False
+    ) -> None:
+        """`spares_last`: never take the last place of the budget."""
         self._open = open_connection
+        self._budget = budget
+        self._spares_last = spares_last
         self._warm_s = warm_s
         self._room = asyncio.Semaphore(limit)
         self._idle: list[_Warm] = []
@@ -70,7 +79,7 @@ class ConnectionPool:
                 self._put_back(connection)
                 raise
             except BaseException:
-                connection.abort()  # cancelled or a mistake of ours: nobody knows what it is in the middle of
+                self._drop(connection)  # cancelled or a mistake of ours: nobody knows what it is in the middle of
                 raise
             self._put_back(connection)
         finally:
@@ -84,8 +93,8 @@ class ConnectionPool:
     def close(self) -> None:
         """Close all; those in use close when they come back."""
         self._closed = True
-        while self._idle:
-            self._retire(self._idle.pop())
+        for warm in list(self._idle):
+            self._retire(warm)
 
     async def _ready(self, path: str | None, *, read_only: bool) -> ImapConnection:
         """A warm one that is alive, or a new one, with the mailbox selected."""
@@ -94,23 +103,24 @@ class ConnectionPool:
                 await self._prepare(warm.connection, path, read_only=read_only, fresh=self._is_fresh(warm))
                 return warm.connection
             except (ConnectionLost, ProtocolError, DeadlineExceeded):
-                warm.connection.abort()
+                self._drop(warm.connection)
             except CommandRefused:
                 self._put_back(warm.connection)
                 raise
             except BaseException:
-                warm.connection.abort()
+                self._drop(warm.connection)
                 raise
-        connection = await self._open()
+        connection = await self._budget.open(self._open, spares_last=self._spares_last)
         try:
             await self._prepare(connection, path, read_only=read_only, fresh=True)
         except CommandRefused:
             self._put_back(connection)
             raise
         except ConnectionLost as error:
+            self._drop(connection)
             raise ConnectFailed(error.message, code=error.code) from error
         except BaseException:
-            connection.abort()
+            self._drop(connection)
             raise
         return connection
 
@@ -124,7 +134,9 @@ class ConnectionPool:
 
     def _take(self, path: str | None, *, read_only: bool) -> _Warm | None:
         """The idle one that fits best: with the mailbox selected as it is needed, else the one used last."""
-        self._idle = [warm for warm in self._idle if not warm.connection.closed]
+        for warm in [warm for warm in self._idle if warm.connection.closed]:
+            self._forget(warm)
+            self._drop(warm.connection)
         if not self._idle:
             return None
 
@@ -134,9 +146,7 @@ class ConnectionPool:
             return same, warm.used_at
 
         best = max(self._idle, key=fits)
-        self._idle.remove(best)
-        if best.timer is not None:
-            best.timer.cancel()
+        self._forget(best)
         return best
 
     def _is_fresh(self, warm: _Warm) -> bool:
@@ -144,23 +154,39 @@ class ConnectionPool:
 
     def _put_back(self, connection: ImapConnection) -> None:
         if connection.closed:
+            self._drop(connection)
             return
         loop = asyncio.get_running_loop()
         warm = _Warm(connection, loop.time())
+        self._idle.append(warm)
         if self._closed:
             self._retire(warm)
             return
-        self._idle.append(warm)
-        warm.timer = loop.call_later(self._warm_s, self._expire_one, warm)
+        warm.timer = loop.call_later(self._warm_s, self._retire, warm)
+        self._budget.offer(connection, lambda: self._retire(warm))
 
-    def _expire_one(self, warm: _Warm) -> None:
-        if warm in self._idle:
-            self._idle.remove(warm)
-            self._retire(warm)
-
-    def _retire(self, warm: _Warm) -> None:
+    def _forget(self, warm: _Warm) -> None:
+        """It is not idle any more."""
+        self._idle.remove(warm)
+        self._budget.withdraw(warm.connection)
         if warm.timer is not None:
             warm.timer.cancel()
-        task = asyncio.ensure_future(warm.connection.logout())
+
+    def _retire(self, warm: _Warm) -> None:
+        """Log out in the background."""
+        if warm not in self._idle:
+            return
+        self._forget(warm)
+        task = asyncio.ensure_future(self._log_out(warm.connection))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    async def _log_out(self, connection: ImapConnection) -> None:
+        try:
+            await connection.logout()
+        finally:
+            self._drop(connection)
+
+    def _drop(self, connection: ImapConnection) -> None:
+        connection.abort()
+        self._budget.closed(connection)

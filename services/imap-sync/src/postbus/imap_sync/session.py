@@ -50,6 +50,7 @@ class AccountSession:
         self._tuning = tuning
         self._states = States(live)
         self._backoff = tuning.backoff()
+        self._budget = connector.budget(live.account)
         self._new_mail = NewMail(lambda: connector.parts.settings.current)
         self._late = LateMail()
         self._again = asyncio.Event()
@@ -101,13 +102,15 @@ class AccountSession:
         AccountNotUsable with the state when the account can't be used; DeadlineExceeded when none gets free.
         """
         if self._commands is None:
-            self._commands = ConnectionPool(self._open, limit=self._tuning.commands, warm_s=self._tuning.warm_s)
+            limit, warm_s = self._tuning.commands, self._tuning.warm_s
+            self._commands = ConnectionPool(self._open, self._budget, limit=limit, warm_s=warm_s)
         return self._usable(self._commands, path, read_only=read_only, deadline_s=deadline_s)
 
     def transfer(self, path: str, *, deadline_s: float) -> AbstractAsyncContextManager[ImapConnection]:
         """A connection for a download, with the mailbox selected; errors as `command`."""
         if self._transfers is None:
-            self._transfers = ConnectionPool(self._open, limit=self._tuning.transfers, warm_s=self._tuning.warm_s)
+            limit, warm_s = self._tuning.transfers, self._tuning.warm_s
+            self._transfers = ConnectionPool(self._open, self._budget, limit=limit, warm_s=warm_s, spares_last=True)
         return self._usable(self._transfers, path, read_only=True, deadline_s=deadline_s)
 
     def poke(self, path: str) -> None:
