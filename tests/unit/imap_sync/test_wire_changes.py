@@ -20,6 +20,8 @@ async def selected(peer: Peer) -> None:
 
 
 async def test_move_tells_the_new_uids_from_an_untagged_copyuid() -> None:
+    """(quirk 47)."""
+
     async def play(peer: Peer) -> None:
         await selected(peer)
         await peer.answer(
@@ -49,6 +51,8 @@ async def test_move_without_the_extension_copies_flags_and_expunges_these_messag
 
 @pytest.mark.parametrize("code", ["TRYCREATE", "OVERQUOTA"])
 async def test_a_copy_that_fails_expunges_nothing(code: str) -> None:
+    """(quirk 47) (trap 30) (trap 33)."""
+
     async def play(peer: Peer) -> None:
         await selected(peer)
         await peer.answer(b"UID COPY 3,7", status=b"NO [%s] no" % code.encode())
@@ -100,6 +104,8 @@ async def test_nothing_is_copied_out_of_a_mailbox_that_can_not_let_go() -> None:
 
 
 async def test_a_set_of_flags_of_which_nothing_is_left_does_not_clear_all() -> None:
+    """(quirk 48) (trap 31)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"SELECT", b"* 9 EXISTS", b"* OK [PERMANENTFLAGS (\\Seen)] x")
         await peer.answer(b"UID STORE 3 FLAGS.SILENT (\\Seen)")

@@ -59,6 +59,8 @@ async def test_select_adds_up_what_the_server_says() -> None:
 
 
 async def test_qresync_brings_what_changed_since() -> None:
+    """VANISHED makes the mailbox smaller (quirk 54)."""
+
     async def play(peer: Peer) -> None:
         await enable(peer)
         await peer.answer(b'SELECT "INBOX" (CONDSTORE)', b"* 5 EXISTS")
@@ -89,6 +91,8 @@ async def test_qresync_brings_what_changed_since() -> None:
 
 
 async def test_nomodseq_and_missing_numbers_are_none() -> None:
+    """(quirk 37)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b'EXAMINE "x"', b"* 0 EXISTS", b"* OK [NOMODSEQ] no", b"* OK [UIDVALIDITY 0] x")
 
@@ -165,6 +169,8 @@ LIST_STATUS = b"LIST-EXTENDED LIST-STATUS SPECIAL-USE CONDSTORE OBJECTID"
 
 
 async def test_one_round_trip_lists_mailboxes_with_use_subscription_and_status() -> None:
+    """Dovecot 2.4 tells what it was asked for and no more (quirk 22)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(
             b'LIST "" "*" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS '
@@ -181,6 +187,8 @@ async def test_one_round_trip_lists_mailboxes_with_use_subscription_and_status()
 
 
 async def test_return_options_that_are_refused_are_dropped_one_group_at_a_time_and_for_good() -> None:
+    """(quirk 32)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b'LIST "" "*" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS', status=b"BAD no")
         await peer.answer(b'LIST "" "*" RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)', status=b"BAD no")
@@ -193,6 +201,8 @@ async def test_return_options_that_are_refused_are_dropped_one_group_at_a_time_a
 
 
 async def test_gmail_before_special_use_is_asked_by_xlist() -> None:
+    """No subscriptions told: everything is subscribed (quirk 36)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b'XLIST "" "*"', b'* XLIST (\\Inbox) "/" "Posteingang"', b'* XLIST (\\Spam) "/" Spam')
         await peer.answer(b'LSUB "" "*"', status=b"BAD no LSUB")
@@ -205,6 +215,8 @@ async def test_gmail_before_special_use_is_asked_by_xlist() -> None:
 
 
 async def test_an_inbox_outside_of_the_namespace_is_listed_too() -> None:
+    """(quirk 34)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"NAMESPACE", b'* NAMESPACE (("mail/" "/")) NIL NIL')
         await peer.answer(b'LIST "" "mail/*"', b'* LIST () "/" mail/a')
@@ -234,12 +246,14 @@ async def test_statuses_of_many_are_one_command_and_the_rest_are_single() -> Non
 
 
 async def test_search_is_extended_where_it_can_be_and_merges_what_comes() -> None:
+    """SEARCH where ESEARCH was asked, several lines with repeats (quirk 44)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b'UID SEARCH RETURN (ALL) FROM "Jan"', b'* ESEARCH (TAG "x") UID ALL 5:9,2')
         await peer.answer(b"UID SEARCH RETURN (ALL) ALL", b"* SEARCH 7 3", b"* SEARCH 3 4")
         tag = await peer.command(b"UID SEARCH RETURN (ALL) CHARSET UTF-8 TEXT {2+}")
         assert await peer.literal(4) == "ü\r\n".encode()
-        peer.send(tag + b" OK nothing")
+        peer.send(b'* ESEARCH (TAG "x") UID', tag + b" OK nothing")
 
     async with session(play, b"ESEARCH LITERAL+") as connection:
         assert await connection.search(["FROM", b"Jan"]) == [UidRange(2, 2), UidRange(5, 9)]
@@ -303,6 +317,8 @@ async def test_changes_since_come_with_what_vanished_only_under_qresync() -> Non
 
 
 async def test_flags_that_the_mailbox_does_not_keep_are_not_stored_and_own_echo_is_no_news() -> None:
+    """(quirk 49)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"SELECT", b"* 1 EXISTS", b"* OK [PERMANENTFLAGS (\\Seen)] x")
         await peer.answer(b"UID STORE 1 +FLAGS.SILENT (\\Seen)", b"* 1 FETCH (UID 1 MODSEQ (5))")
@@ -315,6 +331,8 @@ async def test_flags_that_the_mailbox_does_not_keep_are_not_stored_and_own_echo_
 
 
 async def test_append_sends_flags_date_and_literal_and_returns_the_uid() -> None:
+    """The limit is checked first (quirk 46); the server's code reaches the caller (trap 33)."""
+
     async def play(peer: Peer) -> None:
         tag = await peer.command(b'APPEND "Sent" (\\Seen) " 7-Feb-2026 21:52:25 +0000" {5}')
         peer.send(b"+ Ready")
@@ -355,6 +373,7 @@ async def test_a_section_comes_in_pieces_and_ends_with_a_short_one() -> None:
 
 
 async def test_a_server_that_ignores_partials_gave_everything_at_once() -> None:
+    """Tencent Exmail (quirk 21) (trap 27)."""
     assert await section((b'* 1 FETCH (UID 7 BODY[1] "abcdefgh")',)) == b"abcdefgh"
 
 
@@ -363,6 +382,6 @@ async def test_an_empty_answer_is_asked_again_once() -> None:
 
 
 async def test_a_message_that_goes_away_in_the_middle_is_not_a_short_one() -> None:
-    for answers in (((), ()), ((b'* 1 FETCH (UID 7 BODY[1]<0> "abcd")',), (), ())):
+    for answers in (((), (), ()), ((b'* 1 FETCH (UID 7 BODY[1]<0> "abcd")',), (), (), ())):
         with pytest.raises(NotFound):
             await section(*answers)

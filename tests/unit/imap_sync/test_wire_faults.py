@@ -103,9 +103,9 @@ async def test_parentheses_in_quotes_do_not_glue_messages_together() -> None:
     async def play(peer: Peer) -> None:
         await peer.answer(
             b"UID FETCH 1:10000 (UID ENVELOPE)",
-            b'* 1 FETCH (UID 1 ENVELOPE (NIL "smile :(" NIL NIL NIL NIL NIL NIL NIL NIL))',
+            b'* 1 FETCH (UID 1 ENVELOPE (NIL "smile :(" ((NIL NIL "a" "b.c")) NIL NIL NIL NIL NIL NIL NIL))',
             b"* 5 EXISTS",
-            b'* 2 FETCH (UID 2 ENVELOPE (NIL "ok" NIL NIL NIL NIL NIL NIL NIL NIL))',
+            b'* 2 FETCH (UID 2 ENVELOPE (NIL "ok" ((NIL NIL "a" "b.c")) NIL NIL NIL NIL NIL NIL NIL))',
         )
 
     async with session(play) as connection:
@@ -167,6 +167,8 @@ async def test_news_during_any_command_is_kept() -> None:
 
 
 async def test_rows_that_were_not_asked_for_are_news_and_no_answers() -> None:
+    """(quirk 44)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(
             b"UID FETCH 5:6 (UID RFC822.SIZE)",
@@ -221,6 +223,8 @@ async def test_a_closed_connection_ends_idle_at_once(prompt: bool) -> None:
 
 
 async def test_bye_is_the_end_and_its_text_the_reason() -> None:
+    """(quirk 29)."""
+
     async def play(peer: Peer) -> None:
         await peer.command(b"IDLE")
         peer.send(b"+ idling", b"* BYE [UNAVAILABLE] Shutting down")
@@ -233,6 +237,8 @@ async def test_bye_is_the_end_and_its_text_the_reason() -> None:
 
 
 async def test_a_bare_line_of_exchange_is_the_end_too() -> None:
+    """ "Server Unavailable." in place of a response (quirk 1)."""
+
     async def play(peer: Peer) -> None:
         await peer.command(b"NOOP")
         peer.send(b"Server Unavailable. 15")
@@ -291,6 +297,8 @@ async def test_a_cancelled_idle_ends_and_leaves_the_connection_usable() -> None:
 
 
 async def test_without_idle_noop_looks_for_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """(quirk 53)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"IDLE", status=b"BAD unknown command")
         await peer.answer(b"NOOP", b"* 3 EXISTS")
@@ -399,6 +407,8 @@ async def test_a_tag_that_nobody_waits_for_is_ignored() -> None:
 
 
 async def test_a_refusal_without_tag_fails_the_command() -> None:
+    """(quirk 29)."""
+
     async def play(peer: Peer) -> None:
         await peer.command(b"NOOP")
         peer.send(b"BAD [CLIENTBUG] no idea")
@@ -410,6 +420,8 @@ async def test_a_refusal_without_tag_fails_the_command() -> None:
 
 
 async def test_leading_nul_bytes_are_skipped() -> None:
+    """(quirk 25)."""
+
     async def play(peer: Peer) -> None:
         tag = await peer.command(b"UID SEARCH")
         peer.send(b"\0\0* SEARCH 4", b"\0" + tag + b" OK")
@@ -424,6 +436,8 @@ async def test_leading_nul_bytes_are_skipped() -> None:
     ids=["literal", "vanished", "continuations", "line"],
 )
 async def test_a_server_that_breaks_the_protocol_loses_the_connection(garbage: bytes) -> None:
+    """Limits of literals, lines and continuations (quirk 55)."""
+
     async def play(peer: Peer) -> None:
         await peer.command(b"NOOP")
         peer.writer.write(garbage)
@@ -436,6 +450,8 @@ async def test_a_server_that_breaks_the_protocol_loses_the_connection(garbage: b
 
 
 async def test_a_fetch_of_gone_messages_is_a_success_with_a_gap() -> None:
+    """Exchange (quirk 5) (trap 15)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(
             b"UID FETCH",

@@ -52,6 +52,8 @@ async def test_plain_travels_with_the_command_where_sasl_ir_is_offered() -> None
 
 
 async def test_plain_waits_for_the_prompt_without_sasl_ir() -> None:
+    """A bare `+` (quirk 26) and no initial response (quirk 27)."""
+
     async def play(peer: Peer) -> None:
         tag = await peer.command(b"AUTHENTICATE PLAIN")
         peer.send(b"+")
@@ -62,6 +64,8 @@ async def test_plain_waits_for_the_prompt_without_sasl_ir() -> None:
 
 
 async def test_login_answers_odd_prompts_in_turn() -> None:
+    """Prompts with a NUL or without a text (quirk 26) (trap 28)."""
+
     async def play(peer: Peer) -> None:
         tag = await peer.command(b"AUTHENTICATE LOGIN")
         peer.send(b"+ " + b64(b"User Name\0"))
@@ -75,6 +79,8 @@ async def test_login_answers_odd_prompts_in_turn() -> None:
 
 
 async def test_the_login_command_quotes_user_and_password_or_sends_literals() -> None:
+    """Never as atoms (quirk 28) (trap 28)."""
+
     async def play(peer: Peer) -> None:
         tag = await peer.command(b'LOGIN "a\\"b\\\\c" {7}')
         peer.send(b"+ go on")
@@ -118,6 +124,8 @@ async def test_a_refusal_without_a_code_has_its_status_for_one() -> None:
 
 
 async def test_exchange_that_authenticated_but_is_not_connected_is_a_failed_login() -> None:
+    """M365 (quirk 2)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"AUTHENTICATE PLAIN", status=b"BAD User is authenticated but not connected.")
         assert await peer.line() == b""
@@ -134,6 +142,8 @@ async def test_an_unknown_mechanism_falls_back_to_the_login_command() -> None:
 
 
 async def test_a_throttled_login_is_no_rejected_credential() -> None:
+    """M365 (quirk 4) (trap 16)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"LOGIN", status=b"BAD Request is throttled. Suggested Backoff Time: 2920 milliseconds")
 
@@ -143,6 +153,8 @@ async def test_a_throttled_login_is_no_rejected_credential() -> None:
 
 
 async def test_no_password_is_sent_where_login_is_disabled() -> None:
+    """(quirk 28)."""
+
     async def play(peer: Peer) -> None:
         assert await peer.line() == b""
 
@@ -150,6 +162,8 @@ async def test_no_password_is_sent_where_login_is_disabled() -> None:
 
 
 async def test_a_shared_mailbox_of_exchange_uses_the_login_command() -> None:
+    """(quirk 6)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b'LOGIN "jan@x.test\\\\shared" "secret"', status=b"OK [CAPABILITY IMAP4rev1] in")
 
@@ -158,6 +172,7 @@ async def test_a_shared_mailbox_of_exchange_uses_the_login_command() -> None:
 
 @pytest.mark.parametrize("initial", [True, False])
 async def test_xoauth2_answers_the_error_challenge_with_an_empty_line(initial: bool) -> None:
+    """(quirk 27)."""
     token = b64(b"user=jan@example.test\x01auth=Bearer ya29.token\x01\x01")
 
     async def play(peer: Peer) -> None:
@@ -175,6 +190,8 @@ async def test_xoauth2_answers_the_error_challenge_with_an_empty_line(initial: b
 
 
 async def test_oauthbearer_names_host_and_port_and_ends_with_a_dummy_answer() -> None:
+    """(quirk 27)."""
+
     async def play(peer: Peer) -> None:
         tag, _, rest = (await peer.line()).partition(b" ")
         response = base64.b64decode(rest.removeprefix(b"AUTHENTICATE OAUTHBEARER "))
@@ -196,8 +213,10 @@ async def test_a_nul_in_a_password_is_refused_before_it_is_sent() -> None:
 
 
 async def test_the_client_names_itself_and_enables_what_the_sync_needs() -> None:
+    """Both extensions by name for James (quirk 19); never IMAP4rev2, offered or not (quirk 20) (trap 29)."""
+
     async def play(peer: Peer) -> None:
-        await peer.answer(b'ID ("name" "Postbus"', b'* ID ("name" "x")')
+        await peer.answer(b'ID ("name" "Postbus"', b'* ID ("name" "x" "version" "1")')
         await peer.answer(b"LOGIN", status=b"OK [CAPABILITY IMAP4rev1 ID ENABLE QRESYNC IMAP4rev2] in")
         await peer.answer(b"ENABLE CONDSTORE QRESYNC", b"* ENABLED CONDSTORE QRESYNC")
 
@@ -207,6 +226,8 @@ async def test_the_client_names_itself_and_enables_what_the_sync_needs() -> None
 
 
 async def test_a_server_that_refuses_id_and_enable_is_used_without() -> None:
+    """(quirk 31)."""
+
     async def play(peer: Peer) -> None:
         await peer.answer(b"LOGIN", status=b"OK [CAPABILITY IMAP4rev1 ID ENABLE QRESYNC] in")
         await peer.answer(b"ID", status=b"BAD what")
@@ -220,6 +241,8 @@ async def test_a_server_that_refuses_id_and_enable_is_used_without() -> None:
     [(b"* BYE [UNAVAILABLE] too many connections", "UNAVAILABLE"), (b"* BYE go away", "BYE")],
 )
 async def test_a_greeting_may_be_a_refusal(greeting: bytes, code: str) -> None:
+    """(quirk 29)."""
+
     async def play(peer: Peer) -> None:
         await peer.gone()
 
@@ -272,6 +295,8 @@ async def test_tls_with_who_does_not_speak_it_is_a_tls_failure() -> None:
 
 @pytest.mark.parametrize("injected", [b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", b"* OK half"])
 async def test_what_is_injected_behind_the_answer_to_starttls_ends_the_connection(injected: bytes) -> None:
+    """(quirk 30)."""
+
     async def play(peer: Peer) -> None:
         tag = await peer.command(b"STARTTLS")
         peer.writer.write(tag + b" OK begin\r\n" + injected)

@@ -75,6 +75,7 @@ def test_the_example_of_the_standard_reads_whole() -> None:
 
 
 def test_literals_may_stand_anywhere_in_a_row() -> None:
+    """(trap 26)."""
     fetched = row(
         b'* 3 FETCH (UID 9 ENVELOPE (NIL {9}\r\na ) "(" b (({3}\r\nJan NIL {1}\r\nj "x.y")) '
         b"NIL NIL NIL NIL NIL NIL NIL) "
@@ -102,6 +103,7 @@ def test_literals_may_stand_anywhere_in_a_row() -> None:
     ],
 )
 def test_a_section_is_found_by_what_was_asked(answered: bytes, key: str) -> None:
+    """Odd and missing origins of partials (quirk 39)."""
     assert row(b"* 1 FETCH (" + answered + b' "data" UID 1)').sections == {key: b"data"}
     assert section_key(key.lower()) == key
 
@@ -112,6 +114,7 @@ def test_a_section_that_is_not_there_is_absent() -> None:
 
 
 def test_ids_labels_and_modseq_of_extensions() -> None:
+    """64 bits of MODSEQ (quirk 37), THREADID NIL (quirk 42)."""
     fetched = row(
         b"* 1 FETCH (X-GM-THRID 1278455344230334865 X-GM-MSGID 1278455344230334866 "
         b'X-GM-LABELS ("\\\\Inbox" "Entw&APw-rfe" foo) MODSEQ (18446744073709551615) UID 4294967295)'
@@ -157,6 +160,7 @@ def test_a_row_that_can_not_be_understood_still_has_its_numbers() -> None:
 
 
 def test_group_markers_are_no_addresses_and_a_missing_host_is_none() -> None:
+    """(quirk 42)."""
     grouped = envelope(
         b'(NIL NIL NIL NIL NIL ((NIL NIL "friends" NIL)("A" NIL "a" "x.y")(NIL NIL NIL NIL)) NIL NIL NIL NIL)'
     )
@@ -167,6 +171,7 @@ def test_group_markers_are_no_addresses_and_a_missing_host_is_none() -> None:
 
 
 def test_short_and_shifted_envelopes_read_as_far_as_they_go() -> None:
+    """(quirk 42)."""
     assert envelope(b'("date" "subject" "not a list")') == MessageEnvelope(b"date", b"subject")
     assert envelope(b"(() NIL (NIL () x (y)))").from_ == (EnvelopeAddress(b"y", None, None),)
     assert envelope(b"()") == MessageEnvelope()
@@ -210,6 +215,7 @@ def test_a_message_alone_is_part_one() -> None:
 
 
 def test_missing_fields_and_raw_names_are_tolerated() -> None:
+    """(quirk 43) (trap 25)."""
     part = body('("application" "pdf" ("NAME" "Übersicht.pdf") NIL NIL "base64" 10 ("attachment" NIL))'.encode())
     assert (part.parameters, part.disposition) == ({"name": "Übersicht.pdf"}, "attachment")
     assert body(b"(NIL)").content_type == "application/octet-stream"
@@ -219,6 +225,7 @@ def test_missing_fields_and_raw_names_are_tolerated() -> None:
 
 
 def test_nesting_without_end_is_cut() -> None:
+    """(quirk 55)."""
     part = body(b"(" * 400 + b'("text" "plain")' + b' "mixed")' * 400)
     depth = 0
     while part.children:
@@ -240,6 +247,7 @@ def test_nesting_without_end_is_cut() -> None:
     ],
 )
 def test_internal_dates_are_moments_or_nothing(raw: bytes, moment: datetime | None) -> None:
+    """A day padded with a space (quirk 52)."""
     assert parse_internal_date(raw) == moment
 
 

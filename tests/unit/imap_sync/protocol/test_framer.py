@@ -59,6 +59,7 @@ def test_half_a_response_is_not_idle() -> None:
 
 
 def test_a_line_without_end_is_refused() -> None:
+    """(quirk 55)."""
     framer = ResponseFramer()
     with pytest.raises(ProtocolError):
         for _ in range(limits.MAX_LINE // 65536 + 1):
@@ -75,11 +76,13 @@ def test_the_uids_of_a_huge_mailbox_may_be_one_longer_line() -> None:
 
 @pytest.mark.parametrize("size", [limits.MAX_RESPONSE + 1, 10**19, 10**20 - 1])
 def test_an_absurd_literal_is_refused_before_it_comes(size: int) -> None:
+    """(quirk 55)."""
     with pytest.raises(ProtocolError):
         ResponseFramer().feed(b"* 1 FETCH (BODY[] {%d}\r\n" % size)
 
 
 def test_the_number_of_literals_has_a_limit() -> None:
+    """(quirk 55)."""
     with pytest.raises(ProtocolError):
         ResponseFramer().feed(b"* X " + b"{1}\r\na " * (limits.MAX_LITERALS + 2))
 

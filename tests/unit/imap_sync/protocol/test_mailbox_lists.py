@@ -37,6 +37,7 @@ def listed(text: bytes) -> ListedMailbox:
 def test_a_row_of_list_is_path_delimiter_and_attributes(
     text: bytes, path: str, delimiter: str | None, attributes: set[str]
 ) -> None:
+    """Seznam has no delimiter (quirk 15); names with brackets and no quotes (quirk 40)."""
     assert listed(text) == ListedMailbox(path, delimiter, frozenset(attributes))
 
 
@@ -70,6 +71,7 @@ def test_nothing_is_better_than_zero_for_ids() -> None:
 
 
 def test_an_object_id_may_be_bare_and_a_name_may_have_spaces() -> None:
+    """(quirk 37)."""
     raw, status = parse_status_data([b"Sent Items (MAILBOXID F9 MESSAGES)"], 0)
     assert (raw, status) == (b"Sent Items", MailboxStatus(mailbox_id="F9"))
 

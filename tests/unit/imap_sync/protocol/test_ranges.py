@@ -57,6 +57,7 @@ def test_servers_may_turn_a_range_around_and_overlap_them() -> None:
 
 
 def test_four_billion_uids_are_one_range() -> None:
+    """(quirk 55)."""
     everything = ranges.parse_set("1:4294967295")
     assert ranges.count(everything) == 4294967295
 

@@ -36,6 +36,7 @@ from postbus.imap_sync.protocol.values import Appended, UidRange, Vanished
     ],
 )  # fmt: skip
 def test_a_status_line_has_text_code_and_argument(raw: bytes, status: Status) -> None:
+    """Codes without their end, brackets in flags (quirk 41)."""
     assert parse_status(raw) == status
 
 
@@ -78,6 +79,7 @@ def test_vanished_has_two_meanings() -> None:
 
 
 def test_numbers_of_codes_are_positive_or_absent() -> None:
+    """(quirk 37)."""
     assert code_number(Status("OK", code="HIGHESTMODSEQ", argument="9223372036854775807")) == 2**63 - 1
     assert [code_number(Status("OK", argument=text)) for text in ("0", "", "x", "1 2", "9" * 30)] == [None] * 5
 
@@ -101,6 +103,7 @@ def test_permanent_flags_decide_what_can_be_stored() -> None:
 
 
 def test_flags_are_named_once_and_as_the_standard_writes_them() -> None:
+    """No space between (quirk 40) (trap 26)."""
     assert parse_flags(b"\\seen \\SEEN $Label") == ("\\Seen", "$Label")
     assert parse_flags(b"\\Seen\\Answered") == ("\\Seen", "\\Answered")
     assert parse_flags(b"\\Seen $x") is flags_of([b"\\Seen", b"$x"])

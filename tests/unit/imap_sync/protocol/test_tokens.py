@@ -29,6 +29,7 @@ from postbus.imap_sync.protocol.tokens import Token, number_of, parse_tokens, te
     ],
 )
 def test_words_are_told_apart(text: bytes, expected: list[Token]) -> None:
+    """(quirk 40) (trap 26)."""
     assert parse_tokens([text]) == expected
 
 
@@ -43,6 +44,7 @@ def test_what_is_unbalanced_is_a_protocol_error(text: bytes) -> None:
 
 
 def test_the_number_of_words_has_a_limit() -> None:
+    """(quirk 55)."""
     with pytest.raises(ProtocolError):
         parse_tokens([b"a " * (tokens.MAX_TOKENS + 1)])
 

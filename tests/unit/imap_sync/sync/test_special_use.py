@@ -48,11 +48,13 @@ def test_the_first_mailbox_with_a_flag_has_it() -> None:
     ],
 )
 def test_localised_names_are_known(name: str, use: str) -> None:
+    """Exchange has no SPECIAL-USE (quirk 9)."""
     assert assign_special_use([listed(name)], {}) == {name: (use, "name")}
 
 
 @pytest.mark.parametrize("name", ["\u200fSent\u200e", "Ｓｅｎｔ", "SENT", "INBOX/Sent"])
 def test_decorated_names_are_understood(name: str) -> None:
+    """(quirk 9)."""
     assert assign_special_use([listed(name)], {})[name] == ("\\Sent", "name")
 
 
@@ -66,6 +68,7 @@ def test_the_top_level_is_preferred() -> None:
 
 
 def test_mailboxes_that_can_not_be_selected_have_no_use() -> None:
+    """(quirk 33)."""
     assert assign_special_use([listed("Sent", "\\noselect"), listed("Trash", "\\nonexistent")], {}) == {}
 
 

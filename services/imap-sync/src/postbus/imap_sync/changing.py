@@ -11,7 +11,7 @@ from postbus.imap_sync.protocol.arguments import Argument, mailbox, text
 from postbus.imap_sync.protocol.fetches import is_row
 from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.ranges import compose_set, count, merge, split
-from postbus.imap_sync.protocol.responses import Status, parse_copy_uid, parse_status
+from postbus.imap_sync.protocol.responses import parse_copy_uid, parse_status, refusal
 from postbus.imap_sync.protocol.values import Copied, UidRange
 from postbus.imap_sync.wire import LONG_S, Wire
 
@@ -33,7 +33,7 @@ async def store(wire: Wire, ranges: Sequence[UidRange], item: str, values: Seque
         try:
             await wire.run(command, *values, on_response=lambda pieces: is_row(pieces[0]))
         except CommandRefused as error:
-            if not Status(error.status, error.message, error.server_code).messages_gone:
+            if not refusal(error).messages_gone:
                 raise
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -20,17 +20,16 @@ from postbus.common.errors import (
 from postbus.imap_sync import arranging, changing
 from postbus.imap_sync.beginning import begin_session
 from postbus.imap_sync.dial import Endpoint, dial
-from postbus.imap_sync.fetching import compose_modifiers, fetch_flags, fetch_rows, stream_section
+from postbus.imap_sync.fetching import Answering, compose_modifiers, fetch_flags, fetch_rows, stream_section
+from postbus.imap_sync.finding import Finder
 from postbus.imap_sync.listing import Lister, Names
 from postbus.imap_sync.mailbox_state import MailboxState
-from postbus.imap_sync.protocol.arguments import Argument, astring, search_criteria, text
+from postbus.imap_sync.profiles import Profile
+from postbus.imap_sync.protocol.arguments import Argument, astring, text
 from postbus.imap_sync.protocol.dates import compose_internal_date
 from postbus.imap_sync.protocol.flags import compose_flags, storable
-from postbus.imap_sync.protocol.framer import Response
-from postbus.imap_sync.protocol.quota import parse_quota
 from postbus.imap_sync.protocol.ranges import compose_set, merge, split, subtract
-from postbus.imap_sync.protocol.responses import parse_append_uid, parse_untagged
-from postbus.imap_sync.protocol.searches import parse_esearch, parse_search
+from postbus.imap_sync.protocol.responses import parse_append_uid, refusal
 from postbus.imap_sync.protocol.values import (
     Appended,
     Copied,
@@ -43,6 +42,7 @@ from postbus.imap_sync.protocol.values import (
     UidRange,
     Vanished,
 )
+from postbus.imap_sync.quotas import fetch_quota
 from postbus.imap_sync.selecting import SelectAnswer, compose_parameters
 from postbus.imap_sync.wire import LONG_S, Wire
 
@@ -103,7 +103,8 @@ class ImapConnection:
         self._wire = wire
         self._state = state
         self._names = Names()
-        self._lister = Lister(wire, self.has, self._names)
+        self._lister = Lister(wire, self.has, self._names, state.note_refusal, state.refused)
+        self._finder = Finder(wire, self.has, lambda: self.exists)
         self._idle_refused = False
         state.on_push = wire.interrupt
 
@@ -121,6 +122,16 @@ class ImapConnection:
     def selected(self) -> Selected | None:
         """The mailbox that is selected now, as it was when it was selected."""
         return self._state.selected
+
+    @property
+    def profile(self) -> Profile:
+        """What is known of the provider's habits."""
+        return self._state.profile
+
+    @property
+    def server_id(self) -> Mapping[str, str]:
+        """What the server said of itself (RFC 2971), keys in lower case; empty where it did not."""
+        return self._state.server_id
 
     @property
     def exists(self) -> int:
@@ -159,20 +170,9 @@ class ImapConnection:
 
     async def quota(self, path: str = "INBOX") -> Quota | None:
         """The limit of what a mailbox belongs to, the first of them; None where there is none or QUOTA is not known."""
-        found: list[Quota] = []
-
-        def on_response(pieces: Response) -> bool:
-            untagged = parse_untagged(pieces[0])
-            if untagged is None or untagged.label not in ("QUOTA", "QUOTAROOT"):
-                return False
-            if untagged.label == "QUOTA" and (quota := parse_quota(pieces, untagged.start)):
-                found.append(quota)
-            return True
-
         if not self.has("QUOTA"):
             return None
-        await self._wire.run("GETQUOTAROOT", self._names.argument(path), on_response=on_response)
-        return found[0] if found else None
+        return await fetch_quota(self._wire, self._names.argument(path))
 
     async def personal_prefix(self) -> str:
         """What the paths of the user's mailboxes begin with, empty on most servers."""
@@ -221,9 +221,10 @@ class ImapConnection:
         try:
             status = await self._wire.run(*arguments, on_response=answer.on_response)
         except CommandRefused as error:
-            if error.status != "BAD" or not parameters:
+            if error.status != "BAD" or not parameters or refusal(error).busy:
                 raise
             self._state.enabled = frozenset()  # quirk_select_parameters: offered, but not understood
+            self._state.note_refusal("CONDSTORE", error)
             answer = SelectAnswer(path)
             status = await self._wire.run(verb, name, on_response=answer.on_response)
         selected = answer.selected(status, read_only=read_only)
@@ -260,31 +261,19 @@ class ImapConnection:
             merged = merge(ranges or ())
             sets = [(text("UID FETCH", compose_set(group)), merged) for group in split(merged)]
         modifiers = compose_modifiers(changed_since, vanished=vanished and "QRESYNC" in self.enabled)
-        return fetch_rows(self._wire, sets, items, modifiers=modifiers, on_stray=self._on_stray)
+        return fetch_rows(self._wire, sets, items, modifiers=modifiers, answer=self._answering())
 
     async def fetch_flags_compact(
         self, ranges: Sequence[UidRange], *, changed_since: int | None = None
     ) -> list[tuple[int, tuple[str, ...]]]:
         """Uids and flags, the fast way; equal flags are one shared tuple. In the server's order, each uid once."""
         modifiers = compose_modifiers(changed_since, vanished=False)
-        found = await fetch_flags(self._wire, merge(ranges), modifiers=modifiers, on_stray=self._on_stray)
+        found = await fetch_flags(self._wire, merge(ranges), modifiers=modifiers, answer=self._answering())
         return list(found.items())
 
     async def search(self, criteria: Sequence[str | bytes]) -> list[UidRange]:
         """UID SEARCH: str are keys, bytes are values (`["FROM", b"Jan", "UNSEEN"]`). Sorted, merged ranges."""
-        found: list[UidRange] = []
-
-        def on_response(pieces: Response) -> bool:
-            untagged = parse_untagged(pieces[0])
-            if untagged is None or untagged.label not in ("SEARCH", "ESEARCH"):
-                return False
-            parse = parse_search if untagged.label == "SEARCH" else parse_esearch
-            found.extend(parse(b"".join(pieces)[untagged.start :]))
-            return True
-
-        extended = ["RETURN (ALL)"] if self.has("ESEARCH") else []
-        await self._wire.run("UID SEARCH", *extended, *search_criteria(criteria), on_response=on_response)
-        return list(merge(found))
+        return await self._finder.find(criteria)
 
     async def store_flags(
         self, ranges: Sequence[UidRange], *, add: Sequence[str] = (), remove: Sequence[str] = (), silent: bool = True
@@ -388,7 +377,7 @@ class ImapConnection:
 
     def stream_section(self, uid: int, section: str, *, chunk_size: int = 512 * 1024) -> AsyncGenerator[bytes, None]:
         """A section (`` is the whole message) in pieces, the connection free in between; NotFound when it is gone."""
-        return stream_section(self._wire, uid, section, chunk_size=chunk_size)
+        return stream_section(self._wire, uid, section, chunk_size=chunk_size, answer=self._answering())
 
     async def idle(self, *, max_s: float) -> None:
         """Return when something is new in the selected mailbox, or after `max_s` (28 minutes at most).
@@ -402,8 +391,10 @@ class ImapConnection:
         if self.has("IDLE") and not self._idle_refused:
             try:
                 await self._wire.idle(max_s=limit)
-            except CommandRefused:
-                self._idle_refused = True
+            except CommandRefused as error:
+                self._idle_refused = not refusal(error).busy
+                if not self._idle_refused:
+                    await self._poll(limit)
         else:
             await self._poll(limit)
         self._state.take_news()
@@ -421,6 +412,7 @@ class ImapConnection:
 
     async def logout(self) -> None:
         """LOGOUT and close; never raises for a server that is gone or slow."""
+        self._wire.longest_wait_s = 0.0
         try:
             if not self.closed:
                 await self._wire.run("LOGOUT", timeout_s=LOGOUT_S)
@@ -432,6 +424,12 @@ class ImapConnection:
     def abort(self) -> None:
         """Close at once."""
         self._wire.abort()
+
+    def _answering(self) -> Answering:
+        return Answering(self._on_stray, self._is_empty)
+
+    def _is_empty(self) -> bool:
+        return self.selected is not None and self.exists == 0
 
     def _on_stray(self, row: Fetched) -> None:
         self._state.note("FETCH")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from postbus.common.errors import BadInput, CommandRefused, ProtocolError
 from postbus.imap_sync.protocol import mailboxes
 from postbus.imap_sync.protocol.arguments import Argument, astring
 from postbus.imap_sync.protocol.framer import Response
-from postbus.imap_sync.protocol.responses import parse_untagged
+from postbus.imap_sync.protocol.responses import parse_untagged, refusal
 from postbus.imap_sync.protocol.utf7 import encode_utf7
 from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 from postbus.imap_sync.wire import Wire
@@ -58,11 +58,19 @@ class Names:
 class Lister:
     """Lists mailboxes; remembers what this server refused."""
 
-    def __init__(self, wire: Wire, has: Callable[[str], bool], names: Names) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        has: Callable[[str], bool],
+        names: Names,
+        note_refusal: Callable[[str, CommandRefused], None],
+        refused: Collection[str] = (),
+    ) -> None:
         self._wire = wire
         self._has = has
         self._names = names
-        self._refused: set[str] = set()
+        self._note_refusal = note_refusal
+        self._refused = set(refused)
         self._prefixes: list[bytes] | None = None
         self.complete = True  # whether the last listing left no row out
 
@@ -83,7 +91,27 @@ class Lister:
 
     async def personal_prefix(self) -> str:
         """What the paths of new mailboxes begin with: mostly nothing, `INBOX.` on servers like Courier (RFC 2342)."""
+        if not self._has("NAMESPACE"):
+            return await self._root()
         return mailboxes.name_of((await self._personal_prefixes())[0])
+
+    async def _root(self) -> str:
+        """quirk_no_namespace: what LIST of nothing says is the prefix of everything (RFC 9051, 6.3.9)."""
+        rows: list[ListedMailbox] = []
+
+        def on_response(pieces: Response) -> bool:
+            untagged = parse_untagged(pieces[0])
+            if untagged is None or untagged.label != "LIST":
+                return False
+            with suppress(ProtocolError):
+                rows.append(mailboxes.parse_list(pieces, untagged.start)[0])
+            return True
+
+        with suppress(CommandRefused):
+            await self._wire.run("LIST", '""', '""', on_response=on_response)
+        root = rows[0].path if rows else ""
+        delimiter = rows[0].delimiter if rows else None
+        return root if not delimiter or root.endswith(delimiter) else root and root + delimiter
 
     async def status(self, path: str) -> MailboxStatus:
         """STATUS of one mailbox."""
@@ -104,8 +132,8 @@ class Lister:
         for group in _groups([path for path in paths if self._can_be_pattern(path)]):
             try:
                 found.update(await self._status_by_list(group))
-            except CommandRefused:
-                self._refused.add("STATUS")
+            except CommandRefused as error:
+                self._refuse("STATUS", error)
             single.extend(path for path in group if path not in found)
         for path in single:
             try:
@@ -113,6 +141,11 @@ class Lister:
             except CommandRefused:
                 continue
         return {path: found[path] for path in paths if path in found}
+
+    def _refuse(self, what: str, error: CommandRefused) -> None:
+        """Not again on this connection; not on others either where the server does not understand it."""
+        self._refused.add(what)
+        self._note_refusal(what, error)
 
     def _status_items(self) -> str:
         items = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN"
@@ -178,9 +211,9 @@ class Lister:
                 rows = await self._run_list(command, xlist=xlist)
             except CommandRefused as error:
                 last = "XLIST" if xlist else next(reversed(options), None)
-                if error.status != "BAD" or last is None:
+                if error.status != "BAD" or last is None or refusal(error).busy:
                     raise
-                self._refused.add(last)
+                self._refuse(last, error)
                 continue
             asked = not xlist and "SUBSCRIBED" in options
             return list((rows if asked else await self._with_subscriptions(rows, pattern)).values())
@@ -240,8 +273,8 @@ class Lister:
         if "LSUB" not in self._refused:
             try:
                 await self._wire.run("LSUB", '""', pattern, on_response=on_response)
-            except CommandRefused:
-                self._refused.add("LSUB")
+            except CommandRefused as error:
+                self._refuse("LSUB", error)
         everything = not subscribed
         return {
             raw: replace(row, attributes=row.attributes | {SUBSCRIBED}) if everything or raw in subscribed else row

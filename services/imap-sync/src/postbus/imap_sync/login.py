@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from postbus.common.credentials import Credentials
 from postbus.common.errors import AuthenticationFailed, BadInput, CommandRefused, ConnectFailed
 from postbus.imap_sync.protocol.arguments import astring
-from postbus.imap_sync.protocol.responses import Status
+from postbus.imap_sync.protocol.responses import Status, refusal
 from postbus.imap_sync.wire import Wire
 
 _LONGEST_INITIAL = 7_000  # bytes of an initial response in the command line; servers limit lines to 8 KB
@@ -91,14 +91,13 @@ def _mechanism_unknown(error: CommandRefused, credentials: Credentials, capabili
         error.status == "BAD"
         and credentials.access_token is None
         and "LOGINDISABLED" not in capabilities
-        and not _status(error).busy
-        and "not connected" not in error.message
+        and not refusal(error).busy
     )
 
 
 def _failure(error: CommandRefused, challenge: str) -> AuthenticationFailed | ConnectFailed:
     """quirk_throttled_login (M365): "later" is no rejected credential."""
-    status = _status(error)
+    status = refusal(error)
     details = {"challenge": challenge} if challenge else {}
     if status.busy and status.code != "AUTHENTICATIONFAILED":
         waiting = {} if status.backoff_s is None else {"backoff_s": status.backoff_s}
@@ -106,10 +105,6 @@ def _failure(error: CommandRefused, challenge: str) -> AuthenticationFailed | Co
     return AuthenticationFailed(
         error.message or "the server refused the login", code=error.server_code or error.status, **details
     )
-
-
-def _status(error: CommandRefused) -> Status:
-    return Status(error.status, error.message, error.server_code)
 
 
 def _xoauth2(credentials: Credentials) -> bytes:

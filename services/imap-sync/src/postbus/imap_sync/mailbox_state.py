@@ -5,12 +5,25 @@ Sequence numbers and sizes only mean something in the order of arrival, so this 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
 
+from postbus.common.errors import CommandRefused
+from postbus.imap_sync.profiles import GENERIC, Profile
 from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.ranges import count
-from postbus.imap_sync.protocol.responses import Untagged, parse_capabilities, parse_untagged, parse_vanished
+from postbus.imap_sync.protocol.responses import (
+    Untagged,
+    parse_capabilities,
+    parse_untagged,
+    parse_vanished,
+    refusal,
+)
 from postbus.imap_sync.protocol.values import Selected
+
+_NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class MailboxState:
@@ -22,6 +35,9 @@ class MailboxState:
         self.news = False
         self.capabilities: frozenset[str] = frozenset()
         self.enabled: frozenset[str] = frozenset()
+        self.server_id = _NOTHING_SAID
+        self.profile: Profile = GENERIC
+        self.refused: set[str] = set()  # what the server does not understand, though it offers it
         self.on_push: Callable[[], None] = _nobody
         self._on_event = on_event
 
@@ -30,6 +46,11 @@ class MailboxState:
         self.selected = selected
         self.exists = selected.exists if selected else 0
         self.news = False
+
+    def note_refusal(self, what: str, error: CommandRefused) -> None:
+        """The server refused something that it offers. NO, or a server that is busy, is no proof of anything."""
+        if error.status == "BAD" and not refusal(error).busy:
+            self.refused.add(what)
 
     def take_news(self) -> bool:
         """Whether there was a push since the last time."""
@@ -71,6 +92,12 @@ class MailboxState:
         changed = exists != self.exists
         self.exists = max(exists, 0)
         return changed
+
+
+@lru_cache(maxsize=1024)
+def refusals_of(host: str, port: int, capabilities: frozenset[str]) -> set[str]:
+    """What connections to this server were refused so far, shared by all of them: a new version offers other things."""
+    return set()
 
 
 def _nobody() -> None:

@@ -133,7 +133,12 @@ def any_of(keys: Sequence[Sequence[str]]) -> Sequence[str]:
     if len(keys) == 1:
         return keys[0]
     middle = len(keys) // 2
-    return ["OR", *any_of(keys[:middle]), *any_of(keys[middle:])]
+    return ["OR", *_operand(keys[:middle]), *_operand(keys[middle:])]
+
+
+def _operand(keys: Sequence[Sequence[str]]) -> Sequence[str]:
+    """quirk_bare_or: not every server can tell where an OR inside of an OR ends without parentheses."""
+    return any_of(keys) if len(keys) == 1 else ["(", *any_of(keys), ")"]
 
 
 def _compose_labels(search: SearchQuery, capabilities: frozenset[str]) -> Criteria:

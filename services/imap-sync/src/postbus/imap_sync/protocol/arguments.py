@@ -40,9 +40,9 @@ def text(*words: str) -> str:
     return line
 
 
-def search_criteria(criteria: Sequence[str | bytes]) -> list[Argument]:
+def search_criteria(criteria: Sequence[str | bytes], *, charset: bool = True) -> list[Argument]:
     """Search keys: str are atoms and stay, bytes are values and become strings; CHARSET where they are not ASCII."""
     arguments: list[Argument] = [astring(item) if isinstance(item, bytes) else text(item) for item in criteria]
-    if any(isinstance(item, bytes) and not item.isascii() for item in criteria):
+    if charset and any(isinstance(item, bytes) and not item.isascii() for item in criteria):
         arguments.insert(0, "CHARSET UTF-8")
     return arguments

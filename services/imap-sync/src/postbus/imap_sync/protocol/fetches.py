@@ -24,6 +24,7 @@ _FLAGS_ROW = re.compile(
 _ROW = re.compile(rb"\* +(\d{1,10}) +FETCH *(?=\()", re.IGNORECASE)
 _UID = re.compile(rb"\bUID +(\d{1,10})\b", re.IGNORECASE)
 _SECTION = re.compile(rb"(?:BODY(?:\.PEEK)?|BINARY(?:\.PEEK)?)\[(.*)\](?:<[\d.]*>?)?", re.IGNORECASE | re.DOTALL)
+_ORIGIN = re.compile(rb"\bBODY\[[^\]]*+\](?:<(\d{1,19})(?:\.\d*)?>)?", re.IGNORECASE)
 _WHOLE: Final = {b"RFC822": "", b"RFC822.HEADER": "HEADER", b"RFC822.TEXT": "TEXT"}
 
 
@@ -51,6 +52,12 @@ def parse_row(pieces: Sequence[bytes]) -> Fetched:
     if not isinstance(items, list):
         raise ProtocolError("the server sent a FETCH without a list")
     return Fetched(int(head[1]), **_items(items))
+
+
+def origin_of(pieces: Sequence[bytes]) -> int | None:
+    """Where the first section of a row begins; None without a partial, or where the server does not say."""
+    found = _ORIGIN.search(pieces[0])
+    return int(found[1]) if found and found[1] else None
 
 
 def broken_row(pieces: Sequence[bytes]) -> Fetched | None:

@@ -62,6 +62,8 @@ def parse_personal_namespaces(pieces: Sequence[bytes], start: int) -> list[bytes
 def name_of(raw: bytes, delimiter: str | None = None) -> str:
     """The path of a mailbox: Unicode, INBOX in upper case (RFC 9051, 5.1), without a delimiter in front."""
     path = decode_utf7(raw)
+    if delimiter and len(path) > 1 and path.startswith(delimiter):
+        path = path[1:]  # quirk_leading_delimiter
     if path.upper() == "INBOX":
         return "INBOX"
     if delimiter and path[:6].upper() == "INBOX" + delimiter:

@@ -20,5 +20,10 @@ def parse_quota(pieces: Sequence[bytes], start: int) -> Quota | None:
     return None
 
 
+def parse_quota_roots(pieces: Sequence[bytes], start: int) -> list[bytes]:
+    """quotaroot-response: the names of roots behind the name of the mailbox. ProtocolError when it is none."""
+    return [token for token in parse_tokens(pieces, start=start)[1:] if isinstance(token, bytes) and b"\0" not in token]
+
+
 def _is_storage(name: Token) -> bool:
     return isinstance(name, bytes) and name.upper() == b"STORAGE"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from postbus.common.errors import ProtocolError
+from postbus.common.errors import CommandRefused, ProtocolError
 from postbus.imap_sync.protocol.flags import parse_flags
 from postbus.imap_sync.protocol.ranges import count, expand, parse_ranges, parse_set
 from postbus.imap_sync.protocol.tokens import decode
@@ -42,6 +42,7 @@ _MAX_TEXT: Final = 2_000  # characters of a server's text that we keep
 _MAX_SHARED: Final = 2_000  # characters of a list of capabilities that is remembered
 _NO_LONGER_THERE = re.compile(r"no longer exist|do(?:es)? not exist", re.IGNORECASE)
 _BUSY = re.compile(r"throttl|too many|try again|temporar|suggested backoff|server busy|unavailable", re.IGNORECASE)
+_THROTTLED = re.compile(r"throttl|suggested backoff", re.IGNORECASE)
 _BUSY_CODES: Final = frozenset({"UNAVAILABLE", "LIMIT", "THROTTLED", "INUSE", "SERVERBUG", "OVERLOADED"})
 _BACKOFF = re.compile(r"suggested backoff time:? *(\d{1,9})", re.IGNORECASE)
 
@@ -69,6 +70,11 @@ class Status:
     def busy(self) -> bool:
         """Whether it means "later" and not "no" (RFC 5530; M365 says it in the text)."""
         return self.code in _BUSY_CODES or (self.code is None and bool(_BUSY.search(self.text)))
+
+    @property
+    def throttled(self) -> bool:
+        """quirk_throttled (M365): BAD or NO that means "slower". The same command may well succeed in a moment."""
+        return not self.ok and (self.code == "THROTTLED" or bool(_THROTTLED.search(self.text)))
 
     @property
     def backoff_s(self) -> float | None:
@@ -106,6 +112,11 @@ def parse_status(raw: bytes) -> Status | None:
         return Status(status, text[:_MAX_TEXT])
     rest = code[3].strip()
     return Status(status, (rest or text)[:_MAX_TEXT], code[1].upper(), (code[2] or "").strip())
+
+
+def refusal(error: CommandRefused) -> Status:
+    """The status line that a refusal was made of."""
+    return Status(error.status, error.message, error.server_code)
 
 
 def parse_capabilities(text: str) -> frozenset[str]:

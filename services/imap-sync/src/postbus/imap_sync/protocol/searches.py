@@ -21,10 +21,15 @@ def parse_search(text: bytes) -> tuple[UidRange, ...]:
     return to_ranges(uids)
 
 
-def parse_esearch(text: bytes) -> tuple[UidRange, ...]:
-    """`(TAG "A285") UID ALL 4:5,9`: what ALL says, empty without it: nothing was found."""
+def parse_esearch(text: bytes) -> tuple[UidRange, ...] | None:
+    """`(TAG "A285") UID ALL 4:5,9`: what ALL says. Without it nothing was found.
+
+    None where other numbers say that something was: quirk_esearch_without_all (RZimapd under IMAP4rev2).
+    """
     tokens = parse_tokens([text])
     for name, value in pairwise(tokens):
         if isinstance(name, bytes) and name.upper() == b"ALL" and isinstance(value, bytes):
             return parse_set(value.decode("ascii", "replace"))
-    return ()
+    others = (b"MIN", b"MAX", b"COUNT")
+    tells = (name.upper() in others and value != b"0" for name, value in pairwise(tokens) if isinstance(name, bytes))
+    return None if any(tells) else ()

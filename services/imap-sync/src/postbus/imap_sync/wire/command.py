@@ -9,7 +9,7 @@ from typing import cast
 
 from aioimaplib.aioimaplib import Command
 
-from postbus.common.errors import CommandRefused, PostbusError
+from postbus.common.errors import AuthenticationFailed, CommandRefused, PostbusError
 from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.responses import Status
 
@@ -75,10 +75,15 @@ class InFlight(Command):  # type: ignore[misc]
         self._end()
 
     def result(self) -> Status:
-        """The tagged response of a command that is done; CommandRefused for NO and BAD."""
+        """The tagged response of a command that is done; CommandRefused for NO and BAD.
+
+        AuthenticationFailed where the server let somebody in who has no mailbox there.
+        """
         if self._exception is not None:
             raise self._exception
         status = cast("Status", self.status)
+        if "User is authenticated but not connected" in status.text:  # quirk_not_connected (Exchange, M365)
+            raise AuthenticationFailed(status.text, code=status.code or status.status)
         if not status.ok:
             raise CommandRefused(status.text, status=status.status, server_code=status.code)
         return status

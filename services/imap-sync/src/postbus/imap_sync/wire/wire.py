@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final, cast
 
-from postbus.common.errors import ConnectionLost, DeadlineExceeded
+from postbus.common.errors import CommandRefused, ConnectionLost, DeadlineExceeded
+from postbus.imap_sync.patience import Patience
 from postbus.imap_sync.protocol.arguments import Argument
 from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.responses import Status
@@ -30,6 +31,7 @@ class Wire:
     def __init__(self, protocol: WireProtocol, greeting: Status) -> None:
         self._protocol = protocol
         self.greeting = greeting
+        self.longest_wait_s = 0.0  # in one go, when the server asks us to slow down; 0: its refusal is final
 
     @property
     def closed(self) -> bool:
@@ -52,10 +54,18 @@ class Wire:
         timeout_s: float = COMMAND_S,
         total_s: float = TOTAL_S,
     ) -> Status:
-        """Run a command; the first argument is its name. CommandRefused for NO and BAD, DeadlineExceeded."""
-        command = self._command(arguments, on_response, timeout_s, total_s)
-        await self._protocol.execute(command, arguments=arguments)
-        return command.result()
+        """Run a command; the first argument is its name. CommandRefused for NO and BAD, DeadlineExceeded.
+
+        What was refused because it came too soon is sent again.
+        """
+        patience = Patience(self.longest_wait_s)
+        while True:
+            command = self._command(arguments, on_response, timeout_s, total_s)
+            await self._protocol.execute(command, arguments=arguments)
+            try:
+                return command.result()
+            except CommandRefused as error:
+                await patience.wait(error)
 
     async def stream(
         self, *arguments: Argument, accept: Handler, timeout_s: float = COMMAND_S
