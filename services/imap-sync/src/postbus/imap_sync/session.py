@@ -15,8 +15,8 @@ import structlog
 
 from postbus.common.accounts import Account, AccountState, MailboxRecord
 from postbus.common.bus.connection import Bus
-from postbus.common.errors import ConnectionLost, DeadlineExceeded, PostbusError, Unavailable
-from postbus.imap_sync.connecting import Connector, LoginRefused
+from postbus.common.errors import AuthenticationFailed, ConnectionLost, DeadlineExceeded, PostbusError, Unavailable
+from postbus.imap_sync.connecting import Connector
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.new_mail import NewMail
@@ -194,7 +194,7 @@ class AccountSession:
             await self._connect_and_watch()
         except (Fenced, AccountGone):
             raise
-        except LoginRefused as error:
+        except AuthenticationFailed as error:
             await self._note(self._states.refused(error))
             return self._backoff.next_s(lived_s=0.0, login_refused=True)
         except (Unavailable, StateConflict) as error:
