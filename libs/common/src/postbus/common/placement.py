@@ -13,6 +13,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import structlog
 from redis.asyncio import Redis
@@ -25,15 +26,18 @@ log = structlog.get_logger()
 
 LEASE_MS = 3_000
 BEAT_S = 0.6
+SHORTEST_BEAT_S = 0.05
 CLAIM_RETRY_S = 0.25
 
-# KEYS: members, own. ARGV: worker, lease ms. Returns the live members.
+# KEYS: members, own. ARGV: worker, lease ms. Returns the live members, each followed by how many ms it is sure to live.
 _BEAT = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
-return redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'WITHSCORES')
+for i = 2, #found, 2 do found[i] = string.format('%.0f', tonumber(found[i]) - now) end
+return found
 """)
 # ARGV: worker, 0 to spare also what dead workers hold, partition ... Returns the epoch of each, -1 where it is held.
 _CLAIM = Script("""
@@ -104,6 +108,7 @@ class Placement:
     _plan: dict[int, str] = field(default_factory=dict)
     _beat_at: float | None = field(default=None)  # when the last beat that counted was sent
     _patient_until: float = field(default=0.0)
+    _first_end: float = field(default=0.0)  # when the first of the others may be dead, unless it beats again
 
     @property
     def sure(self) -> bool:
@@ -114,14 +119,15 @@ class Placement:
         """Take and give partitions until `stop`; a store that is away changes nothing."""
         while not self._stopping:
             started = time.monotonic()
-            wait = BEAT_S
+            until = started + BEAT_S
             try:
                 async with self._busy:
                     if not self._stopping and await self._step():
-                        wait = CLAIM_RETRY_S
+                        until = started + CLAIM_RETRY_S
+                    until = min(until, max(self._first_end, started + SHORTEST_BEAT_S))
             except Unavailable as error:
                 log.warning("placement can't reach the store", error=error.message)
-            await self._sleep(max(0.0, wait - (time.monotonic() - started)))
+            await self._sleep(max(0.0, until - time.monotonic()))
 
     async def stop(self) -> None:
         """Give everything up in order: close, release, say so. The next owner waits for no laggard."""
@@ -175,7 +181,11 @@ class Placement:
         if self._beat_at is not None and not self.sure:
             self._patient_until = time.monotonic() + LEASE_MS / 1000
         self._beat_at = at
-        return tuple(sorted(as_text(raw) for raw in beat))
+        left = {as_text(raw): (int(ms) + 1) / 1000 for raw, ms in zip(beat[::2], beat[1::2], strict=True)}
+        self._first_end = time.monotonic() + min(
+            (s for worker, s in left.items() if worker != self.worker), default=inf
+        )
+        return tuple(sorted(left))
 
     async def _take(self, partition: int, epoch: int) -> None:
         """Start with a partition; one that could not be started is not owned, and is tried again in the next step."""
