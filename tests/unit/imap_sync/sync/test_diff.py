@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from postbus.imap_sync.protocol.ranges import to_ranges
 from postbus.imap_sync.protocol.values import UidRange
-from postbus.imap_sync.state.diff import FlagChange, Row, compare
+from postbus.imap_sync.state.diff import Row, compare
 from postbus.imap_sync.state.index import MailboxIndex, canonical
 
 EVERYTHING = (UidRange(1, 4_294_967_295),)
@@ -123,11 +123,6 @@ def test_the_recent_flag_of_a_session_is_no_change() -> None:
     index = MailboxIndex()
     index.fill([(1, ("\\Seen",))])
     assert not compare(index, [Row(1, ("\\Recent", "\\Seen"))])
-
-
-def test_added_and_deleted_flags_are_told_apart() -> None:
-    change = FlagChange(1, ("\\Seen", "a"), ("\\Flagged", "a"))
-    assert (change.added, change.deleted) == (["\\Flagged"], ["\\Seen"])
 
 
 def test_a_hostile_list_of_vanished_uids_costs_nothing() -> None:

@@ -19,6 +19,7 @@ from postbus.common.events import (
 from postbus.common.times import iso, now
 from postbus.imap_sync.arrivals import find_arrivals
 from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.looking import fetch_marks
 from postbus.imap_sync.protocol.ranges import MAX_UID, compose_set, contains, cut, intersect, merge, to_ranges
 from postbus.imap_sync.protocol.values import MailboxStatus, Selected, UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange
@@ -66,7 +67,7 @@ class Builder:
         index = MailboxIndex()
         slices = await self._slices(selected, top)
         for position, ranges in enumerate(slices, 1):
-            rows = await self._connection.fetch_flags_compact(ranges)
+            rows = await fetch_marks(self._connection, ranges)
             last_uid = max(last_uid, max((uid for uid, _ in rows), default=0))
             kept = [row for row in rows if not contains(fresh, row[0])] if fresh else rows
             index.fill(kept)

@@ -21,6 +21,7 @@ from postbus.imap_sync.arrivals import find_unannounced
 from postbus.imap_sync.build import Builder, Reason
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.late_mail import LateMail
+from postbus.imap_sync.looking import GMAIL, fetch_marks, mark_items
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.plan import Route, has_to_compare, known_state, plan_pass
 from postbus.imap_sync.progress import Progress
@@ -29,6 +30,7 @@ from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, 
 from postbus.imap_sync.state.diff import Diff, Row, compare
 from postbus.imap_sync.state.index import MailboxIndex
 from postbus.imap_sync.state.live import LiveAccount
+from postbus.imap_sync.state.marks import marks_of
 from postbus.imap_sync.state.store import IndexLost
 
 log = structlog.get_logger()
@@ -152,7 +154,7 @@ class MailboxSync:
                     yield observation
             case _:
                 ranges = (UidRange(record.uid_next or 1, MAX_UID),)
-                rows = [Row(uid, flags) for uid, flags in await self._connection.fetch_flags_compact(ranges)]
+                rows = [Row(uid, flags) for uid, flags in await fetch_marks(self._connection, ranges)]
                 yield self._observation(record, selected, rows, fresh=fresh)
 
     async def _observe_all(self, record: MailboxRecord, selected: Selected, fresh: bool) -> AsyncIterator[Observation]:
@@ -164,7 +166,7 @@ class MailboxSync:
             bounds = [1, *firsts[1:], MAX_UID + 1]
             slices = [(UidRange(low, high - 1),) for low, high in pairwise(bounds)]
         for position, ranges in enumerate(slices, 1):
-            rows = [Row(uid, flags) for uid, flags in await self._connection.fetch_flags_compact(ranges)]
+            rows = [Row(uid, flags) for uid, flags in await fetch_marks(self._connection, ranges)]
             last = position == len(slices)
             yield self._observation(record, selected, rows, fresh=fresh, complete=ranges, last=last)
 
@@ -192,7 +194,7 @@ class MailboxSync:
     async def _fetch_changes(self, record: MailboxRecord) -> tuple[list[Row], tuple[UidRange, ...]]:
         fetched: list[Fetched] = []
         vanished: list[UidRange] = []
-        items = ("UID", "FLAGS", "MODSEQ")
+        items = (*mark_items(self._connection), "MODSEQ")
         changes = self._connection.fetch(ALL, items, changed_since=record.highest_modseq, vanished=True)
         async for row in changes:
             if isinstance(row, Vanished):
@@ -202,11 +204,13 @@ class MailboxSync:
         return await self._rows_of(fetched), merge(vanished)
 
     async def _rows_of(self, fetched: list[Fetched] | tuple[Fetched, ...]) -> list[Row]:
-        """Rows with a uid and flags; those that came without flags are asked for again (trap: rows without FLAGS)."""
-        rows = {row.uid: Row(row.uid, row.flags, row.modseq) for row in fetched if row.uid and row.flags is not None}
+        """Rows with a uid and marks; those that came without are asked for again (quirk_bare_rows)."""
+        labelled = self._connection.has(GMAIL)
+        whole = [row for row in fetched if row.flags is not None and (row.labels is not None or not labelled)]
+        rows = {row.uid: Row(row.uid, marks_of(row), row.modseq) for row in whole if row.uid}
         bare = [row.uid for row in fetched if row.uid and row.uid not in rows]
         if bare:
-            again = await self._connection.fetch_flags_compact(to_ranges(bare))
+            again = await fetch_marks(self._connection, to_ranges(bare))
             rows |= {uid: Row(uid, flags) for uid, flags in again}
         return list(rows.values())
 
@@ -236,7 +240,7 @@ class MailboxSync:
         await self._connection.noop()  # expunges that the server holds back until a command ends
         if self._count(record, diff, seen) == self._connection.exists:
             return index, diff
-        more = await self._connection.fetch_flags_compact((UidRange(seen.uid_next, MAX_UID),))
+        more = await fetch_marks(self._connection, (UidRange(seen.uid_next, MAX_UID),))
         arrived = [Row(uid, flags) for uid, flags in more if not contains(seen.vanished, uid)]
         if arrived and self._count(record, diff, seen) + len(arrived) <= self._connection.exists:
             diff.new += arrived  # where there are still more, the next pass finds them
@@ -246,7 +250,7 @@ class MailboxSync:
         known = to_ranges(index.uids())
         asked = subtract(subtract(present, known), merge((*parse_set(record.late), *seen.vanished)))
         unknown = subtract(asked, to_ranges(row.uid for row in seen.rows))
-        found = await self._connection.fetch_flags_compact(unknown) if unknown else []
+        found = await fetch_marks(self._connection, unknown) if unknown else []
         vanished = merge((*seen.vanished, *subtract(known, present)))
         diff = compare(index, [*seen.rows, *(Row(uid, flags) for uid, flags in found)], vanished=vanished)
         diff.new = [row for row in diff.new if not contains(parse_set(record.late), row.uid)]
@@ -281,9 +285,9 @@ class MailboxSync:
         record = progress.record
         async for batch in self._new_mail.read(self._connection, record, uids, since):
             progress.seen = await self._live.seen(batch.identities.values())
-            for uid, flags in batch.flags.items():
-                await progress.add(uid, flags, batch.infos.get(uid), batch.identities.get(uid))
-            self._late.came(record.number, list(batch.flags))
+            for uid, marks in batch.marks.items():
+                await progress.add(uid, marks, batch.infos.get(uid), batch.identities.get(uid))
+            self._late.came(record.number, list(batch.marks))
             given_up = [*self._late.missed(record.path, record.number, batch.missing, now), *batch.hopeless]
             progress.postpone([uid for uid in batch.missing if uid not in given_up])
             await self._give_up(progress, given_up)
@@ -295,7 +299,7 @@ class MailboxSync:
         if not uids:
             return
         await self._connection.noop()  # an expunge may be held back, and what is expunged still be listed until then
-        listed = dict(await self._connection.fetch_flags_compact(to_ranges(uids)))
+        listed = dict(await fetch_marks(self._connection, to_ranges(uids)))
         for uid in uids:
             if uid not in listed:
                 progress.forget(uid)

@@ -23,6 +23,7 @@ from postbus.imap_sync.protocol.ranges import to_ranges
 from postbus.imap_sync.protocol.values import Fetched
 from postbus.imap_sync.state.identities import Identity, identity_of
 from postbus.imap_sync.state.index import Flags
+from postbus.imap_sync.state.marks import marks_of
 from postbus.imap_sync.texts import fetch_texts
 
 log = structlog.get_logger()
@@ -33,15 +34,16 @@ MAX_STRIKES = 3
 FRESH = timedelta(days=1)
 
 _OWN_MAIL = frozenset({"\\Sent", "\\Drafts"})  # special uses of mailboxes where nothing is received
+_OWN_LABELS = frozenset({"\\sent", "\\draft"})  # of Gmail's All Mail
 
 
 @dataclass(slots=True)
 class Batch:
-    """What became of some messages: their infos, flags of those too old to tell of, and uids that were not given."""
+    """What became of some messages: infos of those to tell of, marks of all, and uids that were not given."""
 
     infos: dict[int, MessageInfo] = field(default_factory=dict)
     identities: dict[int, Identity] = field(default_factory=dict)  # of those that have infos
-    flags: dict[int, Flags] = field(default_factory=dict)
+    marks: dict[int, Flags] = field(default_factory=dict)
     missing: list[int] = field(default_factory=list)
     hopeless: list[int] = field(default_factory=list)
     last: bool = False
@@ -94,7 +96,7 @@ class NewMail:
         items = info_items(gmail=gmail, headers=headers, object_ids=objects)
         rows = await fetch_each(connection, uids, items)
         batch = Batch(missing=[uid for uid in uids if uid not in rows])
-        batch.flags = {uid: row.flags or () for uid, row in rows.items()}
+        batch.marks = {uid: marks_of(row) for uid, row in rows.items()}
         told = [row for row in rows.values() if not is_older(row, since)]
         for row in told:
             info = compose_info(row, record, headers=headers)
@@ -144,6 +146,9 @@ def is_older(row: Fetched, since: datetime | None) -> bool:
 def seems_new(row: Fetched, record: MailboxRecord, at: datetime) -> bool:
     """Whether it was sent just now, as far as can be told: what is moved keeps its INTERNALDATE (RFC 9051, 6.4.7)."""
     if record.special_use in _OWN_MAIL or "\\draft" in map(str.lower, row.flags or ()):
+        return False
+    labels = set(map(str.lower, row.labels or ()))
+    if labels & _OWN_LABELS and "\\inbox" not in labels:
         return False
     return row.internal_date is None or row.internal_date > at - FRESH
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from postbus.common.accounts import MailboxRecord
@@ -29,6 +29,7 @@ from postbus.imap_sync.state.diff import FlagChange
 from postbus.imap_sync.state.identities import Identity, Seen
 from postbus.imap_sync.state.index import Flags, MailboxIndex
 from postbus.imap_sync.state.live import LiveAccount
+from postbus.imap_sync.state.marks import split_marks
 
 MAX_EVENTS = 500  # of one commit
 MAX_SIZE = 1024 * 1024  # bytes of one commit
@@ -66,12 +67,11 @@ class Progress:
         await self._tell(MessageNew, info, uid)
 
     async def update(self, change: FlagChange) -> None:
-        """The flags of a message differ."""
+        """The flags or labels of a message differ."""
         record = self.record
         self._index.put(change.uid, change.after)
         self._unseen += (SEEN in change.before) - (SEEN in change.after)
-        changes = FlagChanges(added=change.added or None, deleted=change.deleted or None, value=list(change.after))
-        data = MessageChange(**self._ref(change.uid), changes=Changes(flags=changes))
+        data = MessageChange(**self._ref(change.uid), changes=_changes(change))
         what = (change.modseq,) if change.modseq else (" ".join(change.after), record.version)
         await self._tell(MessageUpdated, data, change.uid, *what)
 
@@ -100,7 +100,7 @@ class Progress:
 
     async def commit(self, **state: Any) -> None:
         """Write what was collected, with these fields of the row."""
-        written, deleted = self._index.take_changes()
+        written, deleted = self._index.take_changes() if self.record.indexed else ({}, [])
         self._late = subtract(self._late, to_ranges(self._settled))
         self._settled.clear()
         counts = {"messages": self._messages, "unseen": max(self._unseen, 0), "late": compose_set(self._late)}
@@ -136,5 +136,18 @@ class Progress:
         return {"id": str(MessageId(self.record.number, uid)), "uid": uid}
 
     def _count(self, step: int, *, unseen: bool) -> None:
-        self._messages += step
-        self._unseen += step * unseen
+        if self.record.indexed:
+            self._messages += step
+            self._unseen += step * unseen
+
+
+def _changes(change: FlagChange) -> Changes:
+    """The contract has flags and labels apart, and of each only what changed."""
+    (flags, labels), (flags_before, labels_before) = split_marks(change.after), split_marks(change.before)
+    return Changes(flags=_flag_changes(flags_before, flags), labels=_flag_changes(labels_before, labels))
+
+
+def _flag_changes(before: Sequence[str], after: Sequence[str]) -> FlagChanges | None:
+    added = [word for word in after if word not in before]
+    deleted = [word for word in before if word not in after]
+    return FlagChanges(added=added or None, deleted=deleted or None, value=list(after)) if added or deleted else None

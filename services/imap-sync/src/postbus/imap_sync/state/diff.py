@@ -21,22 +21,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class FlagChange:
-    """A known message whose flags differ."""
+    """A known message whose marks differ."""
 
     uid: int
     before: Flags
     after: Flags
     modseq: int | None = None
-
-    @property
-    def added(self) -> list[str]:
-        """Flags that it has now."""
-        return [flag for flag in self.after if flag not in self.before]
-
-    @property
-    def deleted(self) -> list[str]:
-        """Flags that it had before."""
-        return [flag for flag in self.before if flag not in self.after]
 
 
 @dataclass(slots=True)
