@@ -190,7 +190,7 @@ async def test_events_that_wait_survive_a_flush(system: System) -> None:
 async def test_a_worker_that_is_killed_anywhere_around_a_flush_loses_nothing_and_tells_nothing_twice(
     system: System,
 ) -> None:
-    account = await system.add()
+    account = await system.add(notify_from=now() - timedelta(minutes=10))
 
     async def keep_flushing() -> None:
         for turn in range(100):
