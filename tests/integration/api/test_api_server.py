@@ -126,6 +126,7 @@ async def test_a_failure_in_the_middle_breaks_the_connection_off(http: httpx.Asy
 
 
 async def test_a_client_that_leaves_stops_the_owner(http: httpx.AsyncClient, downloads: Downloads) -> None:
+    """(trap 38)."""
     downloads.frames = FRAMES
     async with http.stream("GET", ATTACHMENT) as answer:
         assert answer.status_code == 200

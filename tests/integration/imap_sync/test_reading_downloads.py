@@ -136,6 +136,7 @@ async def test_a_large_attachment_streams_in_little_memory(session: ReadingSessi
 
 
 async def test_a_reader_that_leaves_frees_the_connection(session: ReadingSession, mail: MailServer) -> None:
+    """(trap 38)."""
     raw = b"From: a@x.test\r\nContent-Type: application/zip\r\n\r\n" + b"0123456789abcde\r\n" * 300_000
     mail.seed(session.record.account, 1, make=lambda _: raw)
     reader = await source(session, 1, Reader(leave_after=1))

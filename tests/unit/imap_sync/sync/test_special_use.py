@@ -54,7 +54,7 @@ def test_localised_names_are_known(name: str, use: str) -> None:
 
 @pytest.mark.parametrize("name", ["\u200fSent\u200e", "Ｓｅｎｔ", "SENT", "INBOX/Sent"])
 def test_decorated_names_are_understood(name: str) -> None:
-    """(quirk 9)."""
+    """Bidirectional marks and full-width forms are no difference (trap 37, quirk 9)."""
     assert assign_special_use([listed(name)], {})[name] == ("\\Sent", "name")
 
 
@@ -63,6 +63,7 @@ def test_generic_words_are_left_out_as_a_last_resort() -> None:
 
 
 def test_the_top_level_is_preferred() -> None:
+    """(trap 37)."""
     uses = assign_special_use([listed("Old/Sent"), listed("Sent")], {})
     assert uses == {"Sent": ("\\Sent", "name")}
 
