@@ -8,7 +8,7 @@ import mimetypes
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -16,8 +16,9 @@ from postbus.api.owner import ask_owner
 from postbus.api.replies import Threading, recipients_of, subject_of, threading_of
 from postbus.api.schemas.submit import AddressInput, AttachmentInput, Queued, ReferenceAnswer, SubmitInput
 from postbus.common import commands, ids
+from postbus.common.accepting import begin_submission, check_can_send
 from postbus.common.accounts import Account
-from postbus.common.bus.queue import chunk_count, put_submission
+from postbus.common.bus.queue import put_submission
 from postbus.common.commands import ReferenceInfo
 from postbus.common.errors import BadInput, NotFound, ProtocolError
 from postbus.common.jobs import Envelope, ReferenceTask, Submission
@@ -26,9 +27,6 @@ from postbus.common.mime.outgoing import OutgoingAddress, OutgoingAttachment, Ou
 from postbus.common.service import Parts
 from postbus.common.times import now
 
-DELIVERY_TIME = timedelta(days=3)
-MAX_WAIT_INLINE = timedelta(days=366)
-MAX_WAIT_LARGE = timedelta(days=26)  # bytes in RAW are kept for 30 days, and delivery may take three
 COMPOSE_HERE_CHARS = 64 * 1024  # more is composed in a thread: the loop serves others meanwhile
 
 _SPACE = re.compile(r"\s+")
@@ -41,12 +39,10 @@ async def submit(parts: Parts, account: Account, given: SubmitInput, *, deadline
     BadInput lists what is wrong with it; NotFound without an SMTP side, and where the original of a reply is missing;
     Unavailable when the bus can't keep it. Nothing is sent then.
     """
-    if account.record.smtp is None:
-        raise NotFound("No SMTP configuration found for this account", code="SMTPUnavailable")
+    check_can_send(account)
     created = now()
     send_at = max(given.send_at or created, created)
     composed = await compose(parts, account, given, send_at, deadline_s=deadline_s)
-    _check_wait(send_at - created, len(composed.raw))
     submission = _submission(parts, account, given, composed, created, send_at)
     await put_submission(parts.bus, submission, composed.raw)
     return Queued(
@@ -117,16 +113,6 @@ def _check_sizes(given: SubmitInput, max_size: int) -> None:
     contents = [("text", given.text), ("html", given.html)]
     contents += [(f"attachments.{n}.content", one.content) for n, one in enumerate(given.attachments or ())]
     check_lengths(contents, max_size)
-
-
-def _check_wait(wait: timedelta, size: int) -> None:
-    limit = MAX_WAIT_LARGE if chunk_count(size) else MAX_WAIT_INLINE
-    if wait > limit:
-        raise BadInput(
-            fields=[
-                {"key": "sendAt", "message": f'"sendAt" must be within {limit.days} days for a message of this size'}
-            ]
-        )
 
 
 def _message(account: Account, given: SubmitInput, original: ReferenceInfo | None, date: datetime) -> OutgoingMessage:
@@ -204,20 +190,15 @@ def _submission(
     created: datetime,
     send_at: datetime,
 ) -> Submission:
-    message, size = composed.message, len(composed.raw)
-    attempts = given.delivery_attempts or parts.settings.current.delivery_attempts
-    return Submission(
-        queue_id=ids.new_queue_id(int(send_at.timestamp() * 1000)),
-        account=account.record.account,
-        account_born_as=account.born_as,
+    message = composed.message
+    return begin_submission(
+        account,
         message_id=message.message_id,
         envelope=_envelope(given, message, _addresses(given.bcc)),
+        size=len(composed.raw),
         created=created,
         send_at=send_at,
-        deadline=send_at + DELIVERY_TIME,
-        attempts_limit=attempts or None,
-        size=size,
-        raw_chunks=chunk_count(size),
+        attempts=given.delivery_attempts or parts.settings.current.delivery_attempts,
         bcc=compose_bcc(given),
         copy_sent=given.copy_,
         sent_mail_path=given.sent_mail_path,

@@ -1,0 +1,62 @@
+"""What every way to submit a message has in common: how a submission begins, how long it may wait and be tried."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from postbus.common import ids
+from postbus.common.accounts import Account
+from postbus.common.bus.queue import chunk_count
+from postbus.common.errors import BadInput, NotFound
+from postbus.common.jobs import Envelope, Submission
+
+DELIVERY_TIME: Final = timedelta(days=3)
+MAX_WAIT_INLINE: Final = timedelta(days=366)
+MAX_WAIT_LARGE: Final = timedelta(days=26)  # bytes in RAW are kept for 30 days, and delivery may take three
+
+
+def check_can_send(account: Account) -> None:
+    """NotFound where the account has no SMTP side."""
+    if account.record.smtp is None:
+        raise NotFound("No SMTP configuration found for this account", code="SMTPUnavailable")
+
+
+def check_wait(wait: timedelta, size: int) -> None:
+    """BadInput where a message of this size, in bytes, can't be kept as long as that."""
+    limit = MAX_WAIT_LARGE if chunk_count(size) else MAX_WAIT_INLINE
+    if wait > limit:
+        message = f'"sendAt" must be within {limit.days} days for a message of this size'
+        raise BadInput(fields=[{"key": "sendAt", "message": message}])
+
+
+def begin_submission(
+    account: Account,
+    *,
+    message_id: str,
+    envelope: Envelope,
+    size: int,
+    created: datetime,
+    send_at: datetime,
+    attempts: int | None,
+    **wishes: Any,
+) -> Submission:
+    """The submission of a message, to be put on the bus; `wishes` are its further fields.
+
+    `attempts` 0 or None means that only the deadline counts. BadInput as `check_wait`.
+    """
+    check_wait(send_at - created, size)
+    return Submission(
+        queue_id=ids.new_queue_id(int(send_at.timestamp() * 1000)),
+        account=account.record.account,
+        account_born_as=account.born_as,
+        message_id=message_id,
+        envelope=envelope,
+        created=created,
+        send_at=send_at,
+        deadline=send_at + DELIVERY_TIME,
+        attempts_limit=attempts or None,
+        size=size,
+        raw_chunks=chunk_count(size),
+        **wishes,
+    )
