@@ -39,6 +39,7 @@ OPERATIONS = (
     "GET /v1/account/{account}/text/{text}",
     "GET /v1/account/{account}/attachment/{attachment}",
     "POST /v1/account/{account}/submit",
+    "POST /v1/verifyAccount",
     "GET /v1/settings",
     "POST /v1/settings",
     "GET /v1/stats",

@@ -3,7 +3,8 @@
 import pytest
 
 from postbus.common.config_values import LocalAddress
-from postbus.sender.greeting import choose_local_address, ehlo_name, is_ehlo_name
+from postbus.common.network import choose_local_address
+from postbus.sender.greeting import ehlo_name, is_ehlo_name
 
 
 @pytest.mark.parametrize("name", ["mail.example.test", "localhost", "[127.0.0.1]", "[IPv6:2001:db8::1]", "a-b.c1"])

@@ -287,6 +287,18 @@ class EnsureCredentials(Command):
     proto: Protocol
 
 
+class VerifyLogin(BaseModel):
+    """`verify` (any imap-sync, any sender): try a login. Answer: LoginResult (`postbus.common.verifying`).
+
+    `sealed` is a LoginTest, encrypted for this very `id`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    sealed: str
+
+
 class DownloadHead(BaseModel):
     """What a download is, before its bytes: `filename` None where the message names none, `size` None if unknown."""
 
@@ -329,6 +341,11 @@ class FileResult(BaseModel):
 def owner_subject(token: str, operation: str) -> str:
     """Where the owner of an account listens for a command."""
     return f"ee.rpc.{ids.partition_of(token)}.{operation}"
+
+
+def verify_subject(proto: Protocol) -> str:
+    """Where services that speak this protocol listen for logins to try."""
+    return f"ee.rpc.{proto}.verify"
 
 
 def auth_subject(operation: str) -> str:

@@ -17,6 +17,7 @@ from postbus.api.schemas.accounts import (
     SmtpInput,
 )
 from postbus.api.schemas.fields import MASK
+from postbus.api.schemas.verify import VerifyInput
 from postbus.common.accounts import (
     AccountRecord,
     CustomHeader,
@@ -62,6 +63,33 @@ def changed_account(record: AccountRecord, stored: Collection[str], given: Accou
     if given.proxy is not None:
         update["proxy"], secret = _proxy(given.proxy, record.proxy, problems)
         secrets |= secret
+    sides, secret = _sides(record, stored, given, problems)
+    if problems:
+        raise BadInput(fields=problems)
+    return Changed(record.model_copy(update={**update, **sides}), {**secrets, **secret})
+
+
+def tested_sides(given: VerifyInput) -> Changed:
+    """The servers and secrets of logins that are to be tried, as a record would have them; BadInput as above."""
+    problems: list[dict[str, str]] = []
+    record = AccountRecord(account="")
+    sides, secrets = _sides(record, (), given, problems)
+    if given.proxy and is_masked_url(given.proxy):
+        problems.append({"key": "proxy", "message": '"proxy" is masked, and there is none stored'})
+    if problems:
+        raise BadInput(fields=problems)
+    return Changed(record.model_copy(update=sides), secrets)
+
+
+def _sides(
+    record: AccountRecord,
+    stored: Collection[str],
+    given: AccountInput | AccountChange | VerifyInput,
+    problems: list[dict[str, str]],
+) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Changes of both protocols, and of their secrets."""
+    update: dict[str, Any] = {}
+    secrets: dict[str, str | None] = {}
     if given.imap is not None:
         imap = _Side("imap", given.imap or None, record.imap, stored, problems)
         update["imap"] = imap.settings(ImapSettings)
@@ -70,9 +98,7 @@ def changed_account(record: AccountRecord, stored: Collection[str], given: Accou
         smtp = _Side("smtp", given.smtp or None, record.smtp, stored, problems)
         update["smtp"] = smtp.settings(SmtpSettings)
         secrets |= smtp.secrets
-    if problems:
-        raise BadInput(fields=problems)
-    return Changed(record.model_copy(update=update), secrets)
+    return update, secrets
 
 
 def _plain_changes(record: AccountRecord, given: AccountInput | AccountChange) -> dict[str, Any]:

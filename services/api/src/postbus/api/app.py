@@ -22,6 +22,7 @@ from postbus.api.routes import (
     submit,
     system,
     upload,
+    verify,
 )
 from postbus.common.service import Parts
 
@@ -41,6 +42,7 @@ def create_app() -> FastAPI:
         downloads.router,
         upload.router,
         submit.router,
+        verify.router,
         settings.router,
         system.router,
         docs.router,

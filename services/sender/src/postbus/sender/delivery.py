@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from postbus.common.accounts import Account
+from postbus.common.accounts import Account, ServerSettings
 from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, PostbusError, Unavailable
 from postbus.common.jobs import Submission
 from postbus.common.mime.compose import wire_address
-from postbus.common.network import load_proxy
+from postbus.common.network import choose_local_address, load_proxy
 from postbus.common.proxies import Proxy
 from postbus.common.secrets import SecretUnreadable
 from postbus.common.service import Parts
 from postbus.common.store import keys
 from postbus.common.store.client import store_errors
 from postbus.sender.content import Content
-from postbus.sender.greeting import choose_local_address, ehlo_name
+from postbus.sender.greeting import ehlo_name
 from postbus.sender.opening import open_session
 from postbus.sender.outcome import CLOSING, Accepted, DeliveryFailed, Failure, Route
 from postbus.sender.phases import Phases
@@ -42,8 +42,12 @@ class Deliverer:
         if smtp is None:
             raise DeliveryFailed(Failure(error="The account has no SMTP server", code="EENVELOPE"))
         proxy = await self._proxy(account)
+        return self.choose_server(smtp, account.record.smtp_ehlo_name, proxy)
+
+    def choose_server(self, smtp: ServerSettings, ehlo: str | None, proxy: Proxy | None) -> tuple[Server, Route | None]:
+        """The same for what no account has, or not yet."""
         local = choose_local_address(self.parts.config.local_addresses) if proxy is None else None
-        name = ehlo_name(account.record.smtp_ehlo_name, local.hostname if local else None)
+        name = ehlo_name(ehlo, local.hostname if local else None)
         trust_all = bool(self.parts.settings.current.ignore_mail_cert_errors)
         context = tls_context(smtp.tls, trust_all=trust_all)
         server = Server(smtp.host, smtp.port, smtp.secure, context, name, local.ip if local else None, proxy)

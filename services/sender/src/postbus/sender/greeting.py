@@ -1,13 +1,9 @@
-"""How we introduce ourselves (RFC 5321, 4.1.1.1), and from which of our addresses."""
+"""How we introduce ourselves (RFC 5321, 4.1.1.1)."""
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Sequence
 from typing import Final
-
-from postbus.common.config_values import LocalAddress
 
 DEFAULT_EHLO_NAME: Final = "[127.0.0.1]"  # a name that resolves nowhere is refused more often than a literal
 
@@ -16,11 +12,6 @@ _DOMAIN: Final = re.compile(
 )
 _LITERAL: Final = re.compile(r"\[[0-9A-Fa-f:.IPv]{3,60}\]")
 _ONLY_DIGITS: Final = re.compile(r"[0-9.]+")
-
-
-def choose_local_address(addresses: Sequence[LocalAddress]) -> LocalAddress | None:
-    """One of the configured addresses, at random; None when the system chooses."""
-    return random.choice(addresses) if addresses else None  # noqa: S311 - spreads load, no secret
 
 
 def ehlo_name(*wishes: str | None) -> str:

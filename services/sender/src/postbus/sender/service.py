@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from postbus.common.bus.streams import FILE_CONSUMER, SEND_CONSUMER
 from postbus.common.service import Parts, run_service
+from postbus.common.verifying import serving_tests
 from postbus.sender.delivery import Deliverer
 from postbus.sender.filing import FIRST_GAP, FileHandler
 from postbus.sender.lanes import LaneLimits
@@ -16,6 +17,7 @@ from postbus.sender.queue import AGAIN_S, JobQueue
 from postbus.sender.retry import RetryPolicy
 from postbus.sender.sending import SendHandler
 from postbus.sender.session import Timeouts
+from postbus.sender.verifying import LoginTester
 
 FILING_LIMITS = LaneLimits(parallel=2, waiting=32, total=256)
 
@@ -33,12 +35,12 @@ class Tuning:
 
 
 async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
-    """Deliver and file until cancelled."""
+    """Deliver and file, and try logins for others, until cancelled."""
     tuning = tuning or Tuning()
     deliverer = Deliverer(parts, tuning.timeouts)
     sender = SendHandler(parts, deliverer, tuning.policy, tuning.gone_after_s)
     filer = FileHandler(parts, tuning.first_filing_gap)
-    async with asyncio.TaskGroup() as tasks:
+    async with serving_tests(parts, "smtp", LoginTester(deliverer).attempt), asyncio.TaskGroup() as tasks:
         tasks.create_task(JobQueue(parts.bus, SEND_CONSUMER, sender.handle, tuning.lanes, tuning.again_s).run())
         tasks.create_task(JobQueue(parts.bus, FILE_CONSUMER, filer.handle, FILING_LIMITS).run())
         tasks.create_task(deliverer.pool.sweep())

@@ -114,7 +114,7 @@ PERMISSIONS: dict[str, Permissions] = {
             f"$JS.API.CONSUMER.LIST.{EVENTS}",
         ),
         hear=(*_inboxes("imap-sync"), "ee.rpc.*.*", *_HINTS),
-        hear_not=("ee.rpc.auth.*",),
+        hear_not=("ee.rpc.auth.*", "ee.rpc.smtp.*"),
     ),
     "sender": Permissions(
         say=(
@@ -131,7 +131,7 @@ PERMISSIONS: dict[str, Permissions] = {
             *_read_stream(RAW),
             *_consume(JOBS),
         ),
-        hear=(*_inboxes("sender"), *_HINTS),
+        hear=(*_inboxes("sender"), "ee.rpc.smtp.*", *_HINTS),
     ),
     "webhooks": Permissions(
         say=(

@@ -1,0 +1,66 @@
+"""Trying an SMTP login that nobody has stored (contract, `POST /v1/verifyAccount`)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass, replace
+
+import aiosmtplib
+
+from postbus.common.connect_errors import code_of
+from postbus.common.errors import BadInput
+from postbus.common.network import choose_proxy
+from postbus.common.verifying import LoginResult, LoginTest
+from postbus.sender.delivery import Deliverer
+from postbus.sender.opening import open_session
+from postbus.sender.outcome import DeliveryFailed, Failure
+
+_PROXY_SHARE = 0.8  # of the time for all of it: a proxy that hangs is named, not the server behind it
+
+
+@dataclass(frozen=True, slots=True)
+class LoginTester:
+    """Connects as a delivery would, once."""
+
+    deliverer: Deliverer
+
+    async def attempt(self, test: LoginTest, limit_s: float) -> LoginResult:
+        """Try within `limit_s`. What goes wrong at the server is the result, not an error."""
+        if test.smtp is None:
+            raise BadInput("not a `verify` command")
+        proxy = choose_proxy(self.deliverer.parts, test.proxy)
+        timeouts = self.deliverer.timeouts
+        timeouts = replace(timeouts, connect_s=min(timeouts.connect_s, limit_s * (_PROXY_SHARE if proxy else 1.0)))
+        try:
+            server, _ = self.deliverer.choose_server(test.smtp, test.ehlo_name, proxy)
+            async with asyncio.timeout(limit_s):
+                session = await open_session(server, test.credentials, timeouts)
+                await session.quit()
+        except DeliveryFailed as failed:
+            return _failed(failed)
+        except TimeoutError:
+            return LoginResult(success=False, error=f"{test.smtp.host} did not answer in time", code="ETIMEDOUT")
+        return LoginResult(success=True)
+
+
+def _failed(failed: DeliveryFailed) -> LoginResult:
+    failure = failed.failure
+    return LoginResult(
+        success=False,
+        error=failure.error,
+        code=_code(failure, failed.__cause__),
+        status_code=failure.reply_code,
+        response_text=failure.reply,
+    )
+
+
+def _code(failure: Failure, cause: BaseException | None) -> str:
+    """More exact than for a delivery, where all that counts is whether to try again."""
+    if failure.reply_code is not None:
+        return failure.code
+    while isinstance(cause, aiosmtplib.SMTPException):  # some of them are OSErrors, too
+        cause = cause.__cause__
+    if isinstance(cause, ssl.SSLError) or (isinstance(cause, OSError) and failure.command == "CONN"):
+        return code_of(cause)
+    return failure.code
