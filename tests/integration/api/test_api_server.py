@@ -11,7 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from postbus.api import head_limits
-from postbus.api.app import create_server_app
+from postbus.api.app import create_app, create_server_app
 from postbus.api.service import serve
 from postbus.common import ids
 from postbus.common.bus import rpc
@@ -190,8 +190,9 @@ async def test_many_clients_at_once_are_all_answered(http: httpx.AsyncClient, ow
 
 
 async def test_bodies_and_downloads_give_back_what_they_took(parts: Parts, downloads: Downloads) -> None:
-    front = create_server_app(parts)
-    limits = front._app.state.limits  # type: ignore[attr-defined]
+    app = create_app()
+    front = create_server_app(parts, app)
+    limits = app.state.limits
     transport = httpx.ASGITransport(app=front)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         assert (await client.post("/v1/account", json=ACCOUNT)).status_code == 200
@@ -201,6 +202,25 @@ async def test_bodies_and_downloads_give_back_what_they_took(parts: Parts, downl
         limits.bodies.limit = limits.downloads.limit = 0
         assert (await client.post("/v1/account", json=ACCOUNT)).json()["code"] == "Overloaded"
         assert (await client.get(ATTACHMENT)).status_code == 503
+
+
+async def test_an_answer_leaves_in_one_piece(parts: Parts, server: asyncio.Task[None], owner: ScriptedOwner) -> None:
+    owner.answers["messages"] = b'{"messages":[]}'
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    for _ in range(2):
+        writer.write(b"GET /v1/account/example/messages?path=INBOX HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(65536), 10)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b'\r\n\r\n{"messages":[]}')
+    writer.close()
+
+
+async def test_who_expects_to_be_told_to_go_on_is_told(parts: Parts, server: asyncio.Task[None]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    writer.write(b"POST /v1/account HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"{}")
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_request_is_forgotten(

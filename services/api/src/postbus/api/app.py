@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from postbus.api.asgi import Front
+from postbus.api.direct import Direct
 from postbus.api.errors import install_error_handlers
 from postbus.api.health import HealthChecks
 from postbus.api.limits import limits_of
@@ -58,4 +60,10 @@ def create_server_app(parts: Parts, app: FastAPI | None = None) -> Front:
     app.state.parts = parts
     app.state.health = HealthChecks(parts)
     app.state.limits = limits_of(parts.config)
-    return Front(app, parts)
+    return Front(Direct(app, parts, frequent_routes()), parts)
+
+
+def frequent_routes() -> list[APIRoute]:
+    """The routes that are worth a short way."""
+    frequent = (*messages.mailboxes.routes, *messages.router.routes, *search.router.routes)
+    return [route for route in frequent if isinstance(route, APIRoute)]

@@ -40,6 +40,8 @@ STATUS: dict[type[errors.PostbusError], int] = {
     errors.PostbusError: 500,
 }
 
+FAILURES = (errors.PostbusError, HTTPException, nats.errors.Error)  # what has an answer of its own
+
 _TOP_LEVEL_DETAILS = ("state", "path", "ttl")
 _MESSAGES = {
     404: "Requested page not found",
@@ -60,10 +62,9 @@ def status_of(error: errors.PostbusError) -> int:
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make the application answer failures in our shape."""
-    app.add_exception_handler(errors.PostbusError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(nats.errors.Error, _on_bus)
+    for kind in FAILURES:
+        app.add_exception_handler(kind, _on_failure)
 
 
 def error_response(status: int, message: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
@@ -71,6 +72,16 @@ def error_response(status: int, message: str, *, headers: Mapping[str, str] | No
     body = {"statusCode": status, "error": HTTPStatus(status).phrase, "message": _printable(message)}
     body |= {name: value for name, value in more.items() if value is not None}
     return Response(orjson.dumps(body, default=str), status, media_type="application/json", headers=dict(headers or {}))
+
+
+def failure_response(error: Exception) -> Response:
+    """The answer for one of FAILURES."""
+    if isinstance(error, errors.PostbusError):
+        return known_error_response(error)
+    if isinstance(error, HTTPException):
+        message = _MESSAGES.get(error.status_code, str(error.detail))
+        return error_response(error.status_code, message, headers=error.headers)
+    return error_response(503, f"bus: {error or type(error).__name__}", code="BusUnavailable")
 
 
 def known_error_response(error: errors.PostbusError) -> Response:
@@ -98,23 +109,13 @@ def invalid_fields(failures: Iterable[Mapping[str, Any]]) -> list[dict[str, str]
     return list(fields.values())
 
 
-async def _on_known(request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.PostbusError)
-    return known_error_response(error)
+async def _on_failure(request: Request, error: Exception) -> Response:
+    return failure_response(error)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return error_response(400, "Invalid input", fields=invalid_fields(error.errors()))
-
-
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return error_response(error.status_code, _MESSAGES.get(error.status_code, str(error.detail)), headers=error.headers)
-
-
-async def _on_bus(request: Request, error: Exception) -> Response:
-    return error_response(503, f"bus: {error or type(error).__name__}", code="BusUnavailable")
 
 
 def _key(failure: Mapping[str, Any]) -> str:
