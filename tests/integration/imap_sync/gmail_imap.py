@@ -32,10 +32,11 @@ class Mail:
 
 @dataclass
 class GmailServer:
-    """`shown`: whether the user lets IMAP see All Mail."""
+    """`shown`: whether the user lets IMAP see All Mail. `refused`: what it offers and does not understand."""
 
     shown: bool = True
     boxes: dict[str, list[Mail]] = field(default_factory=lambda: {path: [] for path in LISTED})
+    refused: str | None = None
     modseq: int = 100
     port: int = 0
     selected: set[str] = field(default_factory=set)
@@ -75,6 +76,9 @@ class GmailServer:
                     self.selected.add(path)
                 if command == "IDLE":
                     await self.idle(path, reader, writer)
+                if self.refused and self.refused in command:
+                    writer.write(f"{tag} BAD {self.refused}?\r\n".encode())
+                    continue
                 writer.writelines(b"* " + row + b"\r\n" for row in self.answer(command, path))
                 writer.write(f"{tag} OK done\r\n".encode())
         writer.close()
@@ -93,7 +97,7 @@ class GmailServer:
                 name = re.findall(r'STATUS "?([^"(]+?)"? \(', command)[0]
                 return [f'STATUS "{name}" ({self.numbers(name)} UNSEEN 0)'.encode()]
             case ["EXAMINE" | "SELECT", *_]:
-                codes = [f"OK [{code}]".encode() for code in (f"UIDVALIDITY {1}", f"HIGHESTMODSEQ {self.modseq}")]
+                codes = [f"OK [{code}]".encode() for code in ("UIDVALIDITY 1", self.highest())]
                 return [f"{len(mails)} EXISTS".encode(), f"OK [UIDNEXT {self.next(path)}]".encode(), *codes]
             case ["NOOP"]:
                 return [f"{len(mails)} EXISTS".encode()]
@@ -102,6 +106,9 @@ class GmailServer:
             case ["UID", "FETCH", arguments]:
                 return self.fetch(arguments, mails)
         return []
+
+    def highest(self) -> str:
+        return "NOMODSEQ" if self.refused == "HIGHESTMODSEQ" else f"HIGHESTMODSEQ {self.modseq}"
 
     def numbers(self, path: str) -> str:
         messages = f"MESSAGES {len(self.boxes[path])} UIDNEXT {self.next(path)}"

@@ -20,6 +20,10 @@ class OddServer:
     """`withheld`: uids whose content is never given. `deadly`: asking for them ends the connection. `refused`: NO.
 
     `held_back`: expunged, and listed until the next NOOP.
+
+    `broken`: their ENVELOPE is no value at all. `bare`: given without flags, once. `closed`: mailboxes that can't be
+    selected; `lethal`: selecting them ends the connection. `validity`: what SELECT and STATUS tell, None for nothing.
+    `arriving`, `leaving`: what comes and goes while contents are fetched, untold.
     """
 
     uids: list[int] = field(default_factory=list)
@@ -27,7 +31,18 @@ class OddServer:
     deadly: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     held_back: set[int] = field(default_factory=set)
+    broken: set[int] = field(default_factory=set)
+    bare: set[int] = field(default_factory=set)
+    arriving: list[int] = field(default_factory=list)
+    leaving: list[int] = field(default_factory=list)
+    shuffled: bool = False
     mailboxes: list[str] = field(default_factory=lambda: ["INBOX"])
+    closed: set[str] = field(default_factory=set)
+    lethal: set[str] = field(default_factory=set)
+    validity: tuple[int | None, int | None] = (1, 1)
+    next_told: bool = True
+    opened: list[str] = field(default_factory=list)
+    fetches: list[str] = field(default_factory=list)
     drops_after_login: bool = False
     logins: int = 0
     port: int = 0
@@ -62,11 +77,19 @@ class OddServer:
                 for path in self.mailboxes if "*" in pattern else [box for box in self.mailboxes if box == "INBOX"]:
                     say(f'LIST () "/" {path}')
             case ["STATUS", path, _]:
-                say(f"STATUS {path} (MESSAGES {len(self.uids)} UIDNEXT {self.next} UIDVALIDITY 1 UNSEEN 0)")
-            case ["EXAMINE" | "SELECT", *_]:
+                validity = "" if self.validity[1] is None else f"UIDVALIDITY {self.validity[1]} "
+                say(f"STATUS {path} (MESSAGES {len(self.uids)} UIDNEXT {self.next} {validity}UNSEEN 0)")
+            case ["EXAMINE" | "SELECT", path, *_]:
+                self.opened.append(path.strip('"'))
+                if path.strip('"') in self.lethal:
+                    return None
+                if path.strip('"') in self.closed:
+                    return "NO it is not there"
                 say(f"{len(self.uids)} EXISTS")
-                say("OK [UIDVALIDITY 1] valid")
-                say(f"OK [UIDNEXT {self.next}] next")
+                if self.validity[0] is not None:
+                    say(f"OK [UIDVALIDITY {self.validity[0]}] valid")
+                if self.next_told:
+                    say(f"OK [UIDNEXT {self.next}] next")
             case ["UID", "SEARCH", _]:
                 say(f"SEARCH {' '.join(map(str, self.uids))}")
             case ["UID", "FETCH", arguments]:
@@ -91,17 +114,24 @@ class OddServer:
         text, items = arguments.split(" ", 1)
         ranges = parse_set(text)
         asked = [uid for uid in self.uids if contains(ranges, uid)]
+        self.fetches.append(items)
         content = "ENVELOPE" in items or "BODY" in items
         if content and self.deadly & set(asked):
             return None
         if content and self.refused & set(asked):
             return "NO [SERVERBUG] internal error"
-        for uid in asked:
-            values = f"UID {uid} FLAGS ()"
+        if "ENVELOPE" in items:
+            self.uids = sorted({*self.uids, *self.arriving} - {*self.leaving})
+            self.arriving.clear()
+        for uid in reversed(asked) if self.shuffled else asked:
+            if uid not in self.uids:
+                continue
+            values = f"UID {uid}" if uid in self.bare else f"UID {uid} FLAGS ()"
+            self.bare.discard(uid)
             if content and uid in self.withheld:
                 continue
             if "ENVELOPE" in items:
-                values += " " + INFO.format(uid=uid)
+                values += ' ENVELOPE ("' if uid in self.broken else " " + INFO.format(uid=uid)
             elif section := re.search(r"BODY\.PEEK\[1\]<0", items):
                 assert section
                 values += ' BODY[1]<0> "hi"'

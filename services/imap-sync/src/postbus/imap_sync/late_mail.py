@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from postbus.imap_sync.opening import Suspects
+
 RETRY_GAPS_S = (1.0, 1.7, 2.9)
 MISSING_DELAY_MS = int(sum(RETRY_GAPS_S) * 1000)
 
 
 @dataclass(slots=True)
 class LateMail:
-    """How often each was tried, in this life of the session, and when a mailbox is due again (seconds of the loop)."""
+    """How often each was tried, in this life of the session, and when a mailbox is due again (seconds of the loop).
+
+    `suspects`: mailboxes that give as much trouble.
+    """
 
     tries: dict[tuple[int, int], int] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
+    suspects: Suspects = field(default_factory=Suspects)
 
     def missed(self, path: str, number: int, uids: list[int], now: float) -> list[int]:
         """These were not given again; returns those that had their last try."""

@@ -16,14 +16,15 @@ import structlog
 
 from postbus.common import telemetry
 from postbus.common.accounts import MailboxRecord
-from postbus.common.errors import ProtocolError
+from postbus.common.errors import CommandRefused
 from postbus.imap_sync.arrivals import find_unannounced
 from postbus.imap_sync.build import Builder, Reason
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.looking import GMAIL, fetch_marks, mark_items
 from postbus.imap_sync.new_mail import NewMail
-from postbus.imap_sync.plan import Route, has_to_compare, known_state, plan_pass
+from postbus.imap_sync.opening import open_mailbox, with_validity
+from postbus.imap_sync.plan import Route, has_to_compare, plan_pass
 from postbus.imap_sync.progress import Progress
 from postbus.imap_sync.protocol.ranges import MAX_UID, contains, cut, merge, parse_set, subtract, to_ranges
 from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, UidRange, Vanished
@@ -60,6 +61,7 @@ class MailboxSync:
         self._new_mail = new_mail
         self._late = late
         self._builder = Builder(live, connection)
+        self._no_changes = False  # whether the server refuses CHANGEDSINCE
 
     async def run(self, path: str, *, full: bool = False, since: datetime | None = None, lost: bool = False) -> bool:
         """Bring the index of a mailbox up to date; whether anything had changed.
@@ -82,8 +84,7 @@ class MailboxSync:
         fresh = self._connection.selected is None or self._connection.selected.path != record.path
         selected = await self._select(record) if fresh else self._connection.selected
         assert selected is not None
-        if selected.uid_validity is None:
-            raise ProtocolError("the server gives no UIDVALIDITY", code="NoUidValidity")
+        selected = await with_validity(self._connection, selected, record, fresh=fresh)
         enabled = self._connection.enabled
         match plan_pass(record, selected, enabled=enabled, fresh=fresh):
             case Route.BUILD:
@@ -106,7 +107,7 @@ class MailboxSync:
                     return True
 
     async def _select(self, record: MailboxRecord) -> Selected:
-        return await self._connection.select(record.path, known=known_state(record), read_only=True)
+        return await open_mailbox(self._connection, record, self._late.suspects)
 
     async def _build(
         self,
@@ -145,10 +146,14 @@ class MailboxSync:
                 rows = await self._rows_of(selected.changed)
                 yield self._observation(record, selected, rows, fresh=True, vanished=selected.vanished)
             case Route.QRESYNC | Route.CONDSTORE:
-                rows, vanished = list[Row](), tuple[UidRange, ...]()
+                changes: tuple[list[Row], tuple[UidRange, ...]] | None = ([], ())
                 if not fresh or selected.highest_modseq != record.highest_modseq:
-                    rows, vanished = await self._fetch_changes(record)
-                yield self._observation(record, selected, rows, fresh=fresh, vanished=vanished)
+                    changes = await self._fetch_changes(record)
+                if changes is None:
+                    async for observation in self._observe_all(record, selected, fresh):
+                        yield observation
+                else:
+                    yield self._observation(record, selected, changes[0], fresh=fresh, vanished=changes[1])
             case _ if full:
                 async for observation in self._observe_all(record, selected, fresh):
                     yield observation
@@ -191,7 +196,18 @@ class MailboxSync:
             modseq = max(modseq, record.highest_modseq or 0) or None
         return Observation(rows, vanished, complete, max(seen, before), modseq, last)
 
-    async def _fetch_changes(self, record: MailboxRecord) -> tuple[list[Row], tuple[UidRange, ...]]:
+    async def _fetch_changes(self, record: MailboxRecord) -> tuple[list[Row], tuple[UidRange, ...]] | None:
+        """Rows that changed, and what vanished; None where the server offers that and does not understand it."""
+        if self._no_changes:
+            return None
+        try:
+            return await self._changes_since(record)
+        except CommandRefused as error:
+            self._no_changes = True
+            log.warning("changes refused", account=self._live.token, path=record.path, reason=error.message)
+            return None
+
+    async def _changes_since(self, record: MailboxRecord) -> tuple[list[Row], tuple[UidRange, ...]]:
         fetched: list[Fetched] = []
         vanished: list[UidRange] = []
         items = (*mark_items(self._connection), "MODSEQ")

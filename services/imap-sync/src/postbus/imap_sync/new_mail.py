@@ -7,7 +7,7 @@ fewer at a time, and is given up after `MAX_STRIKES`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -94,7 +94,7 @@ class NewMail:
         headers = settings.notify_headers or []
         gmail, objects = connection.has("X-GM-EXT-1"), connection.has("OBJECTID")
         items = info_items(gmail=gmail, headers=headers, object_ids=objects)
-        rows = await fetch_each(connection, uids, items)
+        rows = await self._rows(connection, uids, items)
         batch = Batch(missing=[uid for uid in uids if uid not in rows])
         batch.marks = {uid: marks_of(row) for uid, row in rows.items()}
         told = [row for row in rows.values() if not is_older(row, since)]
@@ -106,6 +106,14 @@ class NewMail:
         if settings.effective_notify_text and settings.effective_notify_text_size:
             await self._add_texts(connection, record, told, batch, settings.effective_notify_text_size)
         return batch
+
+    async def _rows(self, connection: ImapConnection, uids: Sequence[int], items: Sequence[str]) -> dict[int, Fetched]:
+        """Rows by uid, in order (quirk_out_of_order: Yahoo); flags that a row came without are asked for again."""
+        found = await fetch_each(connection, uids, items)
+        bare = [uid for uid, row in found.items() if row.flags is None]
+        for uid, flags in await connection.fetch_flags_compact(to_ranges(bare)) if bare else ():
+            found[uid] = replace(found[uid], flags=flags)
+        return dict(sorted(found.items()))
 
     async def _add_texts(
         self, connection: ImapConnection, record: MailboxRecord, rows: Sequence[Fetched], batch: Batch, max_chars: int
