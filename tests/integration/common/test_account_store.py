@@ -192,6 +192,7 @@ async def test_a_store_that_is_not_there_is_unavailable() -> None:
 
 
 async def test_a_store_that_may_lose_writes_is_told(redis: Redis, fresh_valkey: ValkeyServer) -> None:
+    """Its eviction policy is checked, too (trap 91)."""
     assert "append-only" in " ".join(await check_durability(redis))
     durable = connect_store(fresh_valkey.url)
     assert await check_durability(durable) == []

@@ -16,6 +16,7 @@ def announced(system: System, _: Account) -> list[int]:
 
 
 async def test_messages_that_are_never_given_are_told_as_missing_and_delay_nobody(system: System) -> None:
+    """What is announced and can't be fetched is tried again, three times (trap 24)."""
     await system.start()
     async with odd_server(withheld={2}, refused={5}) as odd:
         account = await system.connected(port=odd.port)
@@ -36,6 +37,7 @@ async def test_messages_that_are_never_given_are_told_as_missing_and_delay_nobod
 
 
 async def test_a_message_that_comes_late_is_announced(system: System) -> None:
+    """Servers that replicate announce a message before all of them have it (trap 24)."""
     await system.start()
     async with odd_server(withheld={2}) as odd:
         account = await system.connected(port=odd.port)
@@ -75,6 +77,7 @@ async def test_a_message_that_breaks_the_connection_is_found_and_given_up(system
 
 
 async def test_an_empty_list_of_mailboxes_wipes_nothing(system: System) -> None:
+    """Neither what is known of mailboxes nor their index (trap 11)."""
     await system.start()
     async with odd_server(mailboxes=["INBOX", "Work"]) as odd:
         account = await system.connected(port=odd.port)

@@ -167,7 +167,7 @@ async def test_news_during_any_command_is_kept() -> None:
 
 
 async def test_rows_that_were_not_asked_for_are_news_and_no_answers() -> None:
-    """(quirk 44)."""
+    """Rows that come in between, also without a uid (trap 17, trap 18, quirk 44)."""
 
     async def play(peer: Peer) -> None:
         await peer.answer(

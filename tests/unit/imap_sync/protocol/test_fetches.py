@@ -160,7 +160,7 @@ def test_a_row_that_can_not_be_understood_still_has_its_numbers() -> None:
 
 
 def test_group_markers_are_no_addresses_and_a_missing_host_is_none() -> None:
-    """(quirk 42)."""
+    """Neither becomes a recipient (trap 6, trap 7, quirk 42)."""
     grouped = envelope(
         b'(NIL NIL NIL NIL NIL ((NIL NIL "friends" NIL)("A" NIL "a" "x.y")(NIL NIL NIL NIL)) NIL NIL NIL NIL)'
     )

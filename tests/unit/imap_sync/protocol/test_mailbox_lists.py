@@ -53,6 +53,7 @@ def test_xlist_names_the_inbox_by_its_flag() -> None:
 
 
 def test_nonexistent_is_not_selectable() -> None:
+    """(trap 10)."""
     assert not listed(b'(\\NonExistent) "/" x').selectable
     assert listed(b'() "/" x').selectable
 
