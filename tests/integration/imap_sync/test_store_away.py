@@ -39,6 +39,7 @@ def said(logs: list[Any], phrase: str) -> bool:
 async def test_mail_that_comes_meanwhile_is_told_afterwards_over_the_same_connection(
     frail: System, fresh_valkey: ValkeyServer
 ) -> None:
+    """A store that restarts drops no account and no connection (trap 91)."""
     running = await frail.start()
     async with odd_server() as odd:
         account = await frail.connected(port=odd.port)
