@@ -116,6 +116,20 @@ async def test_deleting_removes_everything_of_this_account_and_nothing_of_others
     assert await store.ids() == ["b"]
 
 
+@pytest.mark.parametrize("name", ["*", "acc*", "acc-?", "[a-z]cc-1", "{acc-1}", "acc-1:ix", "acc-1\\*"])
+async def test_an_account_whose_id_is_a_pattern_takes_no_other_with_it(
+    store: AccountStore, redis: Redis, name: str
+) -> None:
+    """Keys are named one by one, and ids get into them escaped (trap 93)."""
+    await create(store, "acc-1")
+    await redis.hset(keys.index("acc-1", 1), "0", "x")
+    before = set(await redis.keys("ee:{acc-1}*"))
+    await create(store, name)
+    await store.delete(await store.get(name))
+    assert set(await redis.keys("ee:{acc-1}*")) == before
+    assert await store.ids() == ["acc-1"]
+
+
 async def test_a_new_life_of_an_account_has_another_generation(store: AccountStore) -> None:
     await create(store, "a")
     first = await store.get("a")

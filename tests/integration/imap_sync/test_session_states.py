@@ -113,6 +113,7 @@ async def test_a_server_that_is_away_is_told_once_and_found_again(fresh_nats: Na
 
 
 async def test_an_account_without_imap_has_no_connection(system: System) -> None:
+    """Nor does one that is switched off report an error (trap 39)."""
     await system.start()
     account = await system.connected()
     await change(system, account, disabled=True)
@@ -120,11 +121,14 @@ async def test_an_account_without_imap_has_no_connection(system: System) -> None
     with pytest.raises(AccountNotUsable) as refused:
         await ask(system, account.record.account)
     assert refused.value.code == "NoAvailable"
+    assert (await current(system, account)).last_error is None
+    assert not system.of(account, "connectError", "authenticationError")
     await change(system, account, disabled=False)
     await system.in_state(account, AccountState.CONNECTED)
 
 
 async def test_a_deleted_account_stops_without_an_error(system: System) -> None:
+    """A connection that we close ourselves reports no error and does not come back (trap 39)."""
     running = await system.start()
     account = await system.connected()
     told = len(system.events)

@@ -102,6 +102,7 @@ async def test_a_mailbox_whose_row_can_not_be_read_is_not_told_as_deleted(system
 
 
 async def test_a_server_that_lets_in_and_drops_at_once_is_not_stormed(system: System) -> None:
+    """Nor one that drops during the login (trap 40)."""
     await system.start()
     async with odd_server(drops_after_login=True) as odd:
         account = await system.add(port=odd.port)

@@ -120,6 +120,7 @@ async def test_killed_anywhere_it_tells_everything_once(system: System, crashes:
 
 
 async def test_the_next_worker_takes_over_when_one_dies(system: System) -> None:
+    """Who owns an account is stored, and looked at again and again (trap 92)."""
     first = await system.start("w1")
     accounts = [await system.connected() for _ in range(3)]
     second = await system.start("w2")

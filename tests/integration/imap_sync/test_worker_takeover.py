@@ -46,6 +46,8 @@ async def owners(system: System) -> dict[int, str]:
 async def test_the_accounts_of_a_killed_worker_move_within_its_lease_and_nothing_is_lost_or_repeated(
     system: System,
 ) -> None:
+    """Whoever is started later than the others, or again, finds its share: nobody's accounts get lost (trap 92)."""
+
     async def shares(*expected: int) -> bool:
         return sorted(Counter((await owners(system)).values()).values()) == sorted(expected)
 

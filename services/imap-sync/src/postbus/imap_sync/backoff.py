@@ -1,36 +1,76 @@
-"""How long to wait before the next attempt to connect (full jitter; only survival resets it)."""
+"""How long to wait before the next attempt to connect: each kind of failure has its own row of delays.
+
+A server that can't be reached is tried again soon, and less often the longer it is away. One that lets us in and drops
+us is not logged into again and again: only a session that survives proves that it is well (contract, section 5).
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 SURVIVAL_S = 300.0  # a session that lived so long was a good one
+GROWTH = 1.5
+LONGEST_DROPPED_S = 30.0
+LOGIN_FACTOR = 8.0  # servers lock out who keeps trying a password
+LOGIN_GROWTH = 2.0
+MOST_COUNTED = 64  # failures; the delay does not grow any more long before
+
+
+class Fault(StrEnum):
+    """What went wrong."""
+
+    AWAY = "away"  # there was no connection, or no working with the server
+    REFUSED = "refused"  # the login was refused
+    DROPPED = "dropped"  # we were in, and the connection was lost
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Delays of one account, in seconds: each up to twice the one before, from `first_s` to `longest_s`.
+    """Delays of one account, in seconds, each drawn between half and the whole of what it may be.
 
-    A refused login waits `login_factor` times as long: servers lock out who keeps trying.
+    `first_s` is for a server that drops; one that is away is tried again four times as soon.
     """
 
     first_s: float = 2.0
     longest_s: float = 600.0
-    login_factor: float = 8.0
     draw: Callable[[float, float], float] = field(default=random.uniform)
-    _failures: int = 0
+    _failures: dict[Fault, int] = field(default_factory=dict)
 
-    def next_s(self, *, lived_s: float, login_refused: bool = False) -> float:
-        """The delay after an attempt whose session lived this long (0 where there was none)."""
+    def next_s(
+        self,
+        fault: Fault = Fault.DROPPED,
+        *,
+        lived_s: float = 0.0,
+        login_refused: bool = False,
+        at_least_s: float = 0.0,
+    ) -> float:
+        """The delay after an attempt whose session lived this long (0 where there was none).
+
+        `login_refused` overrules `fault`. `at_least_s` is what the server itself asks for, as far as that is reasonable.
+        """
+        fault = Fault.REFUSED if login_refused else fault
         if lived_s >= SURVIVAL_S:
-            self._failures = 0
-        ceiling = self.first_s * 2.0 ** min(self._failures, 30) * (self.login_factor if login_refused else 1.0)
-        self._failures += 1
-        ceiling = min(ceiling, self.longest_s)
-        return self.draw(ceiling / 2 if login_refused else 0.0, ceiling)
+            self._failures.clear()
+        failures = self._failures.get(fault, 0)
+        self._failures[fault] = min(failures + 1, MOST_COUNTED)
+        match fault:
+            case Fault.AWAY:
+                ceiling, longest = self.first_s / 4 * GROWTH**failures, self.longest_s
+            case Fault.REFUSED:
+                ceiling, longest = self.first_s * LOGIN_FACTOR * LOGIN_GROWTH**failures, self.longest_s
+            case Fault.DROPPED:
+                ceiling, longest = self.first_s * GROWTH**failures, min(LONGEST_DROPPED_S, self.longest_s)
+        ceiling = min(ceiling, longest)
+        return max(self.draw(ceiling / 2, ceiling), min(at_least_s, self.longest_s))
+
+    def settled(self) -> None:
+        """Everything was looked at: the server can be reached and worked with. Whether it keeps us is to be seen."""
+        self._failures.pop(Fault.AWAY, None)
+        self._failures.pop(Fault.REFUSED, None)
 
     def reset(self) -> None:
         """Start anew: somebody changed the account."""
-        self._failures = 0
+        self._failures.clear()

@@ -30,6 +30,7 @@ async def begin_session(
     if credentials is not None and wire.greeting.status != "PREAUTH":
         state.capabilities = frozenset()
         status = await log_in(wire, credentials, capabilities, host=endpoint.host, port=endpoint.port)
+        state.logged_in = True
         capabilities = capabilities_in(status) or state.capabilities or await ask_capabilities(wire)
     state.capabilities = capabilities
     wire.know(capabilities)

@@ -50,15 +50,23 @@ class Connector:
             raise LoginRefused(error.message, code=error.code) from error
 
     async def connect(
-        self, account: Account, credentials: Credentials | None, *, on_event: Callable[[str], None] | None = None
+        self,
+        account: Account,
+        credentials: Credentials | None,
+        *,
+        on_event: Callable[[str], None] | None = None,
+        urgent: bool = False,
     ) -> ImapConnection:
-        """Connect and log in; `on_event` is for connections that watch. LoginRefused, ConnectFailed, ProtocolError."""
-        async with self._turn(account, watching=on_event is not None):
+        """Connect and log in; `on_event` is for connections that watch, which wait for each other unless `urgent`.
+
+        LoginRefused, ConnectFailed, ProtocolError.
+        """
+        async with self._turn(account, watching=on_event is not None and not urgent):
             try:
                 endpoint = await self._endpoint(account)
                 return await open_connection(endpoint, credentials, on_event=on_event, deadline_s=self.tuning.connect_s)
             except AuthenticationFailed as error:
-                raise LoginRefused(error.message, code=error.code) from error
+                raise LoginRefused(error.message, code=error.code, **error.details) from error
 
     async def _endpoint(self, account: Account) -> Endpoint:
         imap = account.record.imap

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from postbus.common.credentials import Credentials
 from postbus.common.errors import (
+    AuthenticationFailed,
     BadInput,
     CommandRefused,
     ConnectFailed,
@@ -60,6 +61,10 @@ DELETED: Final = "\\Deleted"
 _NO_MAILBOX: Final = ("TRYCREATE", "NONEXISTENT")  # RFC 9051, 7.1
 
 
+class DroppedAtOnce(ConnectFailed):
+    """The server let us in and closed the connection."""
+
+
 async def open_connection(
     endpoint: Endpoint,
     credentials: Credentials | None,
@@ -69,8 +74,9 @@ async def open_connection(
 ) -> ImapConnection:
     """Connect, secure, log in and enable what the sync needs. `on_event` hears the label of every push that matters.
 
-    AuthenticationFailed with the server's text; ConnectFailed (`ETIMEDOUT`, `ECONNREFUSED`, `ENOTFOUND`, `ETLS`, ...),
-    also when the server says "later" (`details["backoff_s"]` if it says when); ProtocolError.
+    AuthenticationFailed with the server's text, and in `details["alert"]` what it wants people to read; ConnectFailed
+    (`ETIMEDOUT`, `ECONNREFUSED`, `ENOTFOUND`, `ETLS`, ...), DroppedAtOnce being one of them, also when
+    the server says "later" (`details["backoff_s"]` if it says when); ProtocolError.
     """
     state = MailboxState(on_event)
     try:
@@ -86,7 +92,12 @@ async def open_connection(
         raise ConnectFailed(f"{endpoint.host} did not answer in time", code="ETIMEDOUT") from error
     except ConnectionLost as error:
         code = "ECONNRESET" if error.code == ConnectionLost.code else error.code
-        raise ConnectFailed(error.message, code=code) from error
+        kind = DroppedAtOnce if state.logged_in else ConnectFailed
+        raise kind(error.message, code=code) from error
+    except AuthenticationFailed as error:
+        if state.alert and state.alert != error.message:
+            error.details["alert"] = state.alert
+        raise
     except CommandRefused as error:
         raise ConnectFailed(error.message, code=error.server_code or error.status) from error
 

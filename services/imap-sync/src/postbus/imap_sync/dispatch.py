@@ -57,6 +57,7 @@ class Dispatcher:
             await rpc.bus_respond(message, b"{}", {})
             return
         session = await self._find(account)
+        session.wake()
         await session.loaded(min(left_s, LOAD_S))
         session.check_usable()
         if (handler := OPERATIONS.get(operation)) is not None:

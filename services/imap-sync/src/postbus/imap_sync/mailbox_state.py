@@ -17,11 +17,14 @@ from postbus.imap_sync.protocol.ranges import count
 from postbus.imap_sync.protocol.responses import (
     Untagged,
     parse_capabilities,
+    parse_status,
     parse_untagged,
     parse_vanished,
     refusal,
 )
 from postbus.imap_sync.protocol.values import Selected
+
+MAX_ALERT_CHARS = 1024
 
 _NOTHING_SAID: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -38,6 +41,8 @@ class MailboxState:
         self.server_id = _NOTHING_SAID
         self.profile: Profile = GENERIC
         self.refused: set[str] = set()  # what the server does not understand, though it offers it
+        self.logged_in = False
+        self.alert = ""  # the last thing that the server wanted people to read (RFC 9051, 7.1)
         self.on_push: Callable[[], None] = _nobody
         self._on_event = on_event
 
@@ -62,6 +67,8 @@ class MailboxState:
         untagged = parse_untagged(pieces[0])
         if untagged is not None and self._matters(untagged, pieces):
             self.note(untagged.label)
+        elif untagged is not None and untagged.label in ("OK", "NO") and (status := parse_status(pieces[0][2:])):
+            self.alert = status.text[:MAX_ALERT_CHARS] if status.code == "ALERT" else self.alert
 
     def note(self, label: str) -> None:
         """Something is new in the selected mailbox."""

@@ -11,6 +11,7 @@ from postbus.common import ids
 from postbus.common.accounts import Account
 from postbus.common.bus.connection import Bus
 from postbus.common.store.stats import Stats
+from postbus.imap_sync.backoff import Fault
 from postbus.imap_sync.connecting import Connector
 from postbus.imap_sync.ending import end_tasks
 from postbus.imap_sync.outbox import Outbox
@@ -78,7 +79,7 @@ class AccountRunner:
                 return
             except Exception:
                 log.exception("account session failed", account=self.token)
-            delay_s = backoff.next_s(lived_s=0.0, login_refused=True)
+            delay_s = backoff.next_s(Fault.REFUSED)
 
     def _on_drain(self, task: asyncio.Task[None]) -> None:
         self._drain = task

@@ -16,8 +16,9 @@ import structlog
 from postbus.common.accounts import Account, AccountState, MailboxRecord
 from postbus.common.bus.connection import Bus
 from postbus.common.errors import AuthenticationFailed, ConnectionLost, DeadlineExceeded, PostbusError, Unavailable
+from postbus.imap_sync.backoff import Fault
 from postbus.imap_sync.connecting import Connector
-from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.connection import DroppedAtOnce, ImapConnection
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.pool import ConnectionPool
@@ -53,7 +54,10 @@ class AccountSession:
         self._budget = connector.budget(live.account)
         self._new_mail = NewMail(lambda: connector.parts.settings.current)
         self._late = LateMail()
+        self._since: float | None = None  # time of the loop at which we were let in
         self._again = asyncio.Event()
+        self._delayed = False  # by the start of many accounts at once
+        self._wanted = False
         self._loaded = asyncio.Event()
         self.ready = asyncio.Event()  # all mailboxes were looked at once
         self._watcher: Watcher | None = None
@@ -173,6 +177,13 @@ class AccountSession:
         self._backoff.reset()
         self._again.set()
 
+    def wake(self) -> None:
+        """Somebody asks for the account: it starts ahead of those that nobody asked for, if it has not done so."""
+        if not self.ready.is_set():
+            self._wanted = True
+            if self._delayed:
+                self._again.set()
+
     def close(self) -> None:
         """Close the connections for commands; `run` has been cancelled before."""
         for pool in (self._commands, self._transfers):
@@ -182,31 +193,43 @@ class AccountSession:
 
     async def _live_once(self, delay_s: float) -> float:
         """One attempt and the life that follows; returns how many seconds to wait before the next one."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        self._since = None
         try:
             await self._live.load()
             self._loaded.set()
             if not self.account.record.syncs:
                 await self._states.unset()
-                await loop.create_future()  # until the account is changed: then another session takes over
-            await self._wait(delay_s)
+                changed = asyncio.get_running_loop().create_future()  # then another session takes over
+                await changed
+            if not self._wanted:
+                self._delayed = True
+                await self._wait(delay_s)
+                self._delayed = False
             await self._connect_and_watch()
         except (Fenced, AccountGone):
             raise
         except AuthenticationFailed as error:
             await self._note(self._states.refused(error))
-            return self._backoff.next_s(lived_s=0.0, login_refused=True)
+            return self._backoff.next_s(Fault.REFUSED)
         except (Unavailable, StateConflict) as error:
             log.warning("account waits", account=self._live.token, reason=error.message)
             return random.uniform(0.0, self._tuning.first_backoff_s)  # noqa: S311
         except (ConnectionLost, DeadlineExceeded) as error:
             log.info("connection lost", account=self._live.token, reason=error.message)
-            await self._note(self._states.disconnected())
+            await self._note(self._states.disconnected(error))
+            return self._backoff.next_s(Fault.DROPPED, lived_s=self._lived_s())
+        except DroppedAtOnce as error:
+            await self._note(self._states.unreachable(error))
+            return self._backoff.next_s(Fault.DROPPED)
         except PostbusError as error:
             await self._note(self._states.unreachable(error))
-            return self._backoff.next_s(lived_s=0.0)
-        return self._backoff.next_s(lived_s=loop.time() - started)
+            asked_s = float(error.details.get("backoff_s") or 0.0)
+            return self._backoff.next_s(Fault.AWAY, lived_s=self._lived_s(), at_least_s=asked_s)
+        raise AssertionError("watching ends with an error only")
+
+    def _lived_s(self) -> float:
+        """How long the session lived, from the login on."""
+        return 0.0 if self._since is None else asyncio.get_running_loop().time() - self._since
 
     async def _connect_and_watch(self) -> None:
         """Connect, catch up, watch; ends with an error only."""
@@ -214,7 +237,8 @@ class AccountSession:
         account = self.account
         credentials = await self._connector.credentials(account)
         pushes = Pushes()
-        connection = await self._connector.connect(account, credentials, on_event=pushes.note)
+        connection = await self._connector.connect(account, credentials, on_event=pushes.note, urgent=self._wanted)
+        self._since = asyncio.get_running_loop().time()
         try:
             while True:
                 await self._watch(connection, credentials.user if credentials else "", pushes)
@@ -234,6 +258,8 @@ class AccountSession:
             await self._watcher.catch_up()
             await self._states.connected()
             self.ready.set()
+            self._wanted = False
+            self._backoff.settled()
             await self._watcher.run()
         except Unavailable as error:
             log.warning("account waits", account=self._live.token, reason=error.message)

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 MAX_RESPONSE_CHARS = 1024  # of a server's words
 
+_FAILED = (AccountState.AUTHENTICATION_ERROR, AccountState.CONNECT_ERROR)
+
 
 class States:
     """Moves one account from state to state."""
@@ -50,14 +52,14 @@ class States:
 
     async def connecting(self) -> None:
         """An attempt starts; an error stays visible until it is over."""
-        if self._live.account.last_error is None and self.state is not AccountState.CONNECTING:
+        if self.state not in (*_FAILED, AccountState.CONNECTING):
             await self._move(AccountState.CONNECTING)
 
     async def authenticated(self, user: str) -> None:
         """The server let us in: tell of the first time, and of the first time after an error."""
         account = self._live.account
         event = AuthenticationSuccess(account=account.record.account, data=LoginInfo(user=user))
-        told = not account.connected_before or account.last_error is not None
+        told = not account.connected_before or self.state in _FAILED
         await self._move(AccountState.SYNCING, event if told else None, last_error=None)
 
     async def connected(self) -> None:
@@ -69,10 +71,10 @@ class States:
         first = not account.connected_before
         await self._move(AccountState.CONNECTED, event if first else None, connected_before=True)
 
-    async def disconnected(self) -> None:
-        """The connection was lost."""
+    async def disconnected(self, error: PostbusError) -> None:
+        """The connection was lost. What the server said then is kept until it lets us in again."""
         if self.state in (AccountState.CONNECTED, AccountState.SYNCING):
-            await self._move(AccountState.DISCONNECTED)
+            await self._move(AccountState.DISCONNECTED, last_error=_last_error(error))
 
     async def unset(self) -> None:
         """There is nothing to connect to."""
@@ -92,7 +94,7 @@ class States:
     ) -> None:
         """Only the first of a run of equal errors is stored and told."""
         account = self._live.account
-        last = LastError(response=error.message[:MAX_RESPONSE_CHARS], server_response_code=error.code)
+        last = _last_error(error)
         if self.state is state and account.last_error and account.last_error.server_response_code == error.code:
             return
         log.info("account not connected", account=account.token, state=state.value, code=error.code)
@@ -127,6 +129,16 @@ class States:
         if state is not None:
             metrics.IMAP_CONNECTIONS.labels(state.value).inc()
         self._shown = state
+
+
+def _last_error(error: PostbusError) -> LastError:
+    """The server's words as they are stored: text, however it comes (trap: an object)."""
+    said = error.details.get("alert")
+    return LastError(
+        response=error.message[:MAX_RESPONSE_CHARS],
+        server_response_code=str(error.code),
+        description=str(said)[:MAX_RESPONSE_CHARS] if said else None,
+    )
 
 
 def not_usable(account: Account) -> AccountNotUsable:

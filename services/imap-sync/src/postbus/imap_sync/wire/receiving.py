@@ -165,7 +165,8 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
     def check_alive(self) -> None:
         """ConnectionLost when nothing can be asked any more."""
         if self.lost is not None:
-            raise ConnectionLost(self.lost.message) from self.lost
+            code = self.lost.code if isinstance(self.lost, ConnectionLost) else None
+            raise ConnectionLost(self.lost.message, code=code) from self.lost
 
     def fail(self, error: PostbusError) -> None:
         """Close the connection; everybody who waits gets the error."""
