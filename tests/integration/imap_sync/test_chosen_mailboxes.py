@@ -130,7 +130,7 @@ async def test_a_mailbox_left_out_and_named_again_tells_nothing_of_what_came_bet
     await system.event(account, "messageNew", 2)
     assert [event.data.subject for event in system.of(account, "messageNew")] == ["first", "last"]
     assert [event.path for event in system.of(account, "mailboxNew")].count("Archive") == 1
-    assert not system.of(account, "messageDeleted", "mailboxDeleted")
+    assert not system.of(account, "messageDeleted", "mailboxDeleted", "mailboxReset")
 
 
 async def index_key(system: System, account: Account, path: str) -> str:

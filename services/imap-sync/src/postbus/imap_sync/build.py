@@ -19,9 +19,10 @@ from postbus.common.events import (
 from postbus.common.times import iso, now
 from postbus.imap_sync.arrivals import find_arrivals
 from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.fast import is_fast
 from postbus.imap_sync.looking import fetch_marks
 from postbus.imap_sync.protocol.ranges import MAX_UID, compose_set, contains, cut, intersect, merge, to_ranges
-from postbus.imap_sync.protocol.values import MailboxStatus, Selected, UidRange
+from postbus.imap_sync.protocol.values import Fetched, MailboxStatus, Selected, UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange
 from postbus.imap_sync.state.index import MailboxIndex
 from postbus.imap_sync.state.live import LiveAccount
@@ -37,6 +38,14 @@ class Reason(StrEnum):
     NEW = "new"
     VALIDITY = "uidValidityChange"
     LOST = "syncStateLost"
+    ANEW = "anew"  # its index was given up on purpose: nothing happened to it that anybody had to know
+
+
+def reason_of(record: MailboxRecord, *, lost: bool) -> Reason:
+    """Why a mailbox that has no index is indexed; `lost`: it had one, and the store forgot. Pure."""
+    if not lost and not record.version:
+        return Reason.NEW
+    return Reason.LOST if record.watched else Reason.ANEW
 
 
 class Builder:
@@ -65,7 +74,8 @@ class Builder:
         retired = record if base.number != record.number else None
         messages = unseen = last_uid = 0
         index = MailboxIndex()
-        slices = await self._slices(selected, top)
+        fast = is_fast(self._live.account.record)
+        slices = [] if fast else await self._slices(selected, top)
         for position, ranges in enumerate(slices, 1):
             rows = await fetch_marks(self._connection, ranges)
             last_uid = max(last_uid, max((uid for uid, _ in rows), default=0))
@@ -82,11 +92,13 @@ class Builder:
                 index.forget_below(last_uid)
         done = base.model_copy(
             update={
-                "messages": messages,
-                "unseen": unseen,
+                "messages": selected.exists if fast else messages,
+                "unseen": None if fast else unseen,
                 "synced": True,
-                "uid_next": selected.uid_next or last_uid + 1,
-                "highest_modseq": selected.highest_modseq,
+                "watched": True,
+                "indexed": not fast,
+                "uid_next": selected.uid_next or (await self._last_uid() if fast else last_uid) + 1,
+                "highest_modseq": None if fast else selected.highest_modseq,
                 "mailbox_id": selected.mailbox_id or base.mailbox_id,
                 "version": record.version + 1,
                 "late": compose_set(fresh),
@@ -101,19 +113,22 @@ class Builder:
 
     async def commit_empty(self, record: MailboxRecord, status: MailboxStatus) -> None:
         """Index a mailbox that has no messages, as STATUS tells."""
+        fast = is_fast(self._live.account.record)
         done = record.model_copy(
             update={
                 "messages": 0,
                 "unseen": 0,
                 "synced": True,
+                "watched": True,
+                "indexed": not fast,
                 "uid_next": status.uid_next,
-                "highest_modseq": status.highest_modseq,
+                "highest_modseq": None if fast else status.highest_modseq,
                 "version": record.version + 1,
                 "late": "",
                 "dealt_with": 0,
             }
         )
-        reason = Reason.LOST if record.version else Reason.NEW
+        reason = reason_of(record, lost=False)
         await self._live.defer(self._told(MailboxChange(done.path, done), record, done, reason))
 
     async def _numbered(self, record: MailboxRecord, uid_validity: int | None) -> tuple[MailboxRecord, bool]:
@@ -122,6 +137,12 @@ class Builder:
             return record, False
         number, numbered = await self._live.number(uid_validity, record.path)
         return record.model_copy(update={"number": number, "uid_validity": uid_validity}), numbered
+
+    async def _last_uid(self) -> int:
+        """The highest uid of the selected mailbox, where SELECT gave no UIDNEXT."""
+        exists = str(self._connection.exists)
+        rows = self._connection.fetch(None, ("UID",), by_seq=exists) if exists != "0" else None
+        return max([row.uid or 0 async for row in rows if isinstance(row, Fetched)], default=0) if rows else 0
 
     async def _slices(self, selected: Selected, top: int) -> Sequence[tuple[UidRange, ...]]:
         if not selected.exists or not top:
@@ -155,6 +176,8 @@ class Builder:
         return await self._connection.search(["UID", uids])
 
     def _told(self, change: MailboxChange, before: MailboxRecord, done: MailboxRecord, reason: Reason) -> Commit:
+        if reason is Reason.ANEW:
+            return Commit([change])
         event, what = self._event(before, done, reason)
         sealed = self._live.seal(event, done.number, done.uid_validity, *what)
         return Commit([change], [sealed], {"syncTime": iso(now())})

@@ -18,8 +18,9 @@ from postbus.common import telemetry
 from postbus.common.accounts import MailboxRecord
 from postbus.common.errors import CommandRefused
 from postbus.imap_sync.arrivals import find_unannounced
-from postbus.imap_sync.build import Builder, Reason
+from postbus.imap_sync.build import Builder, Reason, reason_of
 from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.fast import FastSync, is_fast
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.looking import GMAIL, fetch_marks, mark_items
 from postbus.imap_sync.new_mail import NewMail
@@ -61,6 +62,7 @@ class MailboxSync:
         self._new_mail = new_mail
         self._late = late
         self._builder = Builder(live, connection)
+        self._fast = FastSync(live, connection)
         self._no_changes = False  # whether the server refuses CHANGEDSINCE
 
     async def run(self, path: str, *, full: bool = False, since: datetime | None = None, lost: bool = False) -> bool:
@@ -88,13 +90,18 @@ class MailboxSync:
         enabled = self._connection.enabled
         match plan_pass(record, selected, enabled=enabled, fresh=fresh):
             case Route.BUILD:
-                lost = lost or record.version > 0  # flushed, or the last build was broken off
-                known = lost and not record.dealt_with and self._live.listed_at is not None
-                reason = Reason.LOST if lost else Reason.NEW
+                reason = reason_of(record, lost=lost)  # flushed, or the last build was broken off
+                known = reason is Reason.LOST and not record.dealt_with and self._live.listed_at is not None
                 await self._build(record, selected, reason, None if known else since, meanwhile=known)
                 return True
             case Route.RESET:
                 await self._build(record, selected, Reason.VALIDITY, None, meanwhile=True)
+                return True
+            case _ if is_fast(self._live.account.record):
+                return await self._catch_up_fast(record, selected, fresh)
+            case _ if not record.indexed:
+                told = record.model_copy(update={"dealt_with": record.uid_next or 0, "watched": False})
+                await self._build(told, selected, Reason.ANEW, None)
                 return True
             case route:
                 full = full or (route is Route.PLAIN and has_to_compare(selected, enabled=enabled))
@@ -135,6 +142,12 @@ class MailboxSync:
         if (again := self._live.mailbox(record.path)) and again.late and record.path not in self._late.due:
             await self.retry_late(record.path, self._live.account.record.notify_from)
         return changed
+
+    async def _catch_up_fast(self, record: MailboxRecord, selected: Selected, fresh: bool) -> bool:
+        found = await self._fast.catch_up(record, selected, fresh=fresh)
+        if (again := self._live.mailbox(record.path)) and again.late and (found or record.path not in self._late.due):
+            await self.retry_late(record.path, self._live.account.record.notify_from)
+        return found
 
     # looking
 

@@ -20,6 +20,7 @@ from postbus.common.errors import CommandRefused, ProtocolError
 from postbus.common.events import MailboxDeleted, MailboxInfo
 from postbus.common.times import now
 from postbus.imap_sync.connection import ImapConnection
+from postbus.imap_sync.fast import counted, is_fast, needs_fast_pass
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.listed import ListingPlan, is_gmail, plan_listing, watched
 from postbus.imap_sync.mailbox_sync import MailboxSync
@@ -296,6 +297,8 @@ class Watcher:
             first = record.path == self._main and not self._listed
             if first or self._differs(record, status):
                 changed |= await self._visit(record, status)
+            elif status is not None and not record.indexed and (row := counted(record, status)) != record:
+                await self._live.defer(Commit([MailboxChange(row.path, row)]))
         paths = {record.path for record in rows}
         for record in list(self._live.mailboxes()):
             if record.path not in paths:
@@ -306,6 +309,8 @@ class Watcher:
     def _differs(self, record: MailboxRecord, status: MailboxStatus | None) -> bool:
         if status is None:
             return not record.synced
+        if is_fast(self._live.account.record):
+            return needs_fast_pass(record, status)
         condstore = "CONDSTORE" in self._connection.enabled
         if needs_pass(record, status, condstore=condstore):
             return True
@@ -325,10 +330,10 @@ class Watcher:
 
     async def _look(self, path: str, *, full: bool = False) -> bool:
         """One pass. A mailbox that can't be selected is left alone for a while, unless it is the main one."""
-        record = self._live.mailbox(path)
+        record, account = self._live.mailbox(path), self._live.account.record
         if record is None or self._clocks.parked_until.get(path, 0.0) > self._now():
             return False
-        plain = not self._connection.enabled or record.highest_modseq is None
+        plain = not is_fast(account) and (not self._connection.enabled or record.highest_modseq is None)
         full = full or (plain and record.synced and self._compare_is_due(record))
         try:
             since = self._since.setdefault(path, self._new_since(record)) if not record.synced else None

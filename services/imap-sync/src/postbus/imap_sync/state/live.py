@@ -72,12 +72,16 @@ class LiveAccount:
         chunks = chunks_of(uids) | chunks_in(spans) if few else set[int]()
         if not few or len(chunks) > MAX_CHUNKS_BY_NAME:
             return await self.whole_index(record)
-        return await self._store.index(self.token, record.number, chunks) if record.messages else MailboxIndex()
+        if not record.messages or not record.indexed:
+            return MailboxIndex()
+        return await self._store.index(self.token, record.number, chunks)
 
     async def whole_index(self, record: MailboxRecord) -> MailboxIndex:
         """All of an index."""
         await self.flush()
-        return await self._store.index(self.token, record.number, None) if record.messages else MailboxIndex()
+        if not record.messages or not record.indexed:
+            return MailboxIndex()
+        return await self._store.index(self.token, record.number, None)
 
     async def seen(self, identities: Iterable[Identity]) -> Seen:
         """What is known of these messages: whether they were announced before. One command, none for none of them."""
