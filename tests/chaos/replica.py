@@ -21,7 +21,6 @@ class Replica:
 
     mailboxes: View = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
-    reset: set[str] = field(default_factory=set)
     announced: set[str] = field(default_factory=set)  # Message-IDs, of `messageNew`
 
     def apply(self, event: Any) -> None:
@@ -30,12 +29,9 @@ class Replica:
             case "mailboxNew" | "mailboxReset":
                 self.mailboxes[event.path] = {}
                 self.open.add(event.path)
-                if event.event == "mailboxReset":
-                    self.reset.add(event.path)
             case "mailboxDeleted":
                 self.mailboxes.pop(event.path, None)
                 self.open.discard(event.path)
-                self.reset.discard(event.path)
             case "messageNew" | "messageUpdated" | "messageDeleted":
                 self._message(event.event, event.path, event.data)
             case "messageMissing":
@@ -47,6 +43,8 @@ class Replica:
         match kind:
             case "messageNew":
                 assert not known, f"{path} {data.uid} was announced twice"
+                moved = data.message_id in self.announced
+                assert not (moved and data.seems_like_new), f"{path} {data.uid} moved here and seems new"
                 messages[data.uid] = _kept(data.flags)
                 self.announced.add(data.message_id)
             case "messageUpdated":
@@ -69,7 +67,6 @@ class Replica:
         for path, messages in silent.items():
             self.mailboxes[path] |= messages
         self.open.clear()
-        self.reset.clear()
 
 
 def server_view(client: IMAP4) -> View:

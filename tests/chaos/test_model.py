@@ -79,10 +79,9 @@ class Model:
     def _settle(self, disturber: Disturber, view: View) -> None:
         silent = self.replica.silent(view)
         for path, messages in silent.items():
-            if path not in self.replica.reset:
-                found = message_ids(disturber.client, _raw(disturber, path), list(messages))
-                lost = {uid: name for uid, name in found.items() if name not in self.replica.announced}
-                assert not lost, f"never announced, in {path}: {lost}"
+            found = message_ids(disturber.client, _raw(disturber, path), list(messages))
+            lost = {uid: name for uid, name in found.items() if name not in self.replica.announced}
+            assert not lost, f"never announced, in {path}: {lost}"
         self.replica.learn(silent)
         assert self.replica.mailboxes == view, _difference(self.replica.mailboxes, view)
         assert not self.system.repeated()
