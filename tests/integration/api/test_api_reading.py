@@ -94,9 +94,21 @@ async def test_a_message_and_its_text_are_asked_for_as_the_client_says(
 ) -> None:
     await client.get(f"{BASE}/message/{MESSAGE}", params={"textType": "HTML", "maxBytes": 10, "markAsSeen": "1"})
     await client.get(f"{BASE}/text/{TEXT}")
-    assert owner.asked == [
-        ("message", {"account": "example", "message": MESSAGE, "textType": "html", "maxBytes": 10, "markAsSeen": True}),
-        ("text", {"account": "example", "text": TEXT, "textType": "*", "maxBytes": None}),
+    html = {"webSafeHtml": False, "preProcessHtml": False, "embedAttachedImages": None}
+    message = {"account": "example", "message": MESSAGE, "textType": "html", "maxBytes": 10, "markAsSeen": True}
+    text = {"account": "example", "text": TEXT, "textType": "*", "maxBytes": None, "webSafeHtml": False}
+    assert owner.asked == [("message", {**message, **html}), ("text", text)]
+
+
+async def test_html_is_asked_for_as_the_client_says(client: httpx.AsyncClient, owner: ScriptedOwner) -> None:
+    await client.get(f"{BASE}/message/{MESSAGE}", params={"webSafeHtml": "true", "embedAttachedImages": "false"})
+    await client.get(f"{BASE}/message/{MESSAGE}", params={"preProcessHtml": "1", "embedAttachedImages": "1"})
+    await client.get(f"{BASE}/text/{TEXT}", params={"webSafeHtml": "true"})
+    names = ("webSafeHtml", "preProcessHtml", "embedAttachedImages")
+    assert [tuple(asked.get(name) for name in names) for _, asked in owner.asked] == [
+        (True, False, False),
+        (False, True, True),
+        (True, None, None),
     ]
 
 

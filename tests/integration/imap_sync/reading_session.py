@@ -11,6 +11,7 @@ from postbus.common.credentials import Credentials
 from postbus.common.ids import account_token
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
 from postbus.imap_sync.operations import Session
+from postbus.imap_sync.sanitiser import Limits, Sanitiser
 from tests.mailserver import MailServer
 
 USES = {"\\sent": "\\Sent", "\\drafts": "\\Drafts", "\\junk": "\\Junk", "\\trash": "\\Trash", "\\archive": "\\Archive"}
@@ -31,6 +32,7 @@ class ReadingSession(Session):
     poked: list[str] = field(default_factory=list)
     in_use: int = 0
     generation: UUID = field(default_factory=uuid4)
+    html: Sanitiser = field(default_factory=lambda: Sanitiser(Limits(job_s=60.0)))
 
     @property
     def account(self) -> Account:
@@ -39,6 +41,10 @@ class ReadingSession(Session):
     @property
     def bus(self) -> Bus:
         return self.nats
+
+    @property
+    def sanitiser(self) -> Sanitiser:
+        return self.html
 
     @property
     def is_gmail(self) -> bool:
@@ -97,6 +103,7 @@ async def open_session(mail: MailServer, user: str, bus: Bus) -> AsyncIterator[R
         )
         yield session
         connection = session.connection
+        await session.html.close()
     finally:
         await connection.logout()
         await downloads.logout()

@@ -127,11 +127,18 @@ class SearchMessages(Command):
 
 
 class GetMessage(Command):
-    """`message`: one message. Answer: its body; text only with `text_type`."""
+    """`message`: one message. Answer: its body; text only with `text_type` or `web_safe_html`.
+
+    `web_safe_html`: all text, its HTML made safe to show, with its images unless `embed_attached_images` is False.
+    `pre_process_html`: what HTML is asked for is made safe. Images can be put into HTML without that, too.
+    """
 
     message: str
     text_type: TextType | None = None
     max_bytes: int | None = None
+    web_safe_html: bool = False
+    pre_process_html: bool = False
+    embed_attached_images: bool | None = None
     mark_as_seen: bool = False
 
 
@@ -216,11 +223,12 @@ class DeleteMessages(Command):
 
 
 class GetText(Command):
-    """`text`: the text of a message by its text id. Answer: `{plain?, html?, hasMore}`."""
+    """`text`: the text of a message by its text id. Answer: `{plain?, html?, hasMore, webSafe?}`, as of `message`."""
 
     text: str
     text_type: TextType = "*"
     max_bytes: int | None = None
+    web_safe_html: bool = False
 
 
 class GetAttachment(Command):

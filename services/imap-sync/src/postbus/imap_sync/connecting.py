@@ -16,6 +16,7 @@ from postbus.common.service import Parts
 from postbus.imap_sync.budget import Budget, Slots
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
 from postbus.imap_sync.profiles import profile_of_host
+from postbus.imap_sync.sanitiser import Sanitiser
 from postbus.imap_sync.tuning import Tuning
 
 LEFT_FOR_COMMANDS = 3  # of the logins to a host at the same time
@@ -27,12 +28,13 @@ class LoginRefused(AuthenticationFailed):
 
 @dataclass(slots=True)
 class Connector:
-    """Connects accounts of one worker."""
+    """Connects accounts of one worker, and holds what they share."""
 
     parts: Parts
     tuning: Tuning
     hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     watching: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    sanitiser: Sanitiser = field(default_factory=Sanitiser)
     slots: dict[str, Slots] = field(default_factory=dict)
 
     def budget(self, account: Account) -> Budget:

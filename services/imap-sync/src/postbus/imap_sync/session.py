@@ -22,6 +22,7 @@ from postbus.imap_sync.connection import DroppedAtOnce, ImapConnection
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.pool import ConnectionPool
+from postbus.imap_sync.sanitiser import Sanitiser
 from postbus.imap_sync.state.live import LiveAccount
 from postbus.imap_sync.state.store import AccountGone, Fenced, StateConflict
 from postbus.imap_sync.states import States, not_usable
@@ -75,6 +76,11 @@ class AccountSession:
     def bus(self) -> Bus:
         """The connection to NATS."""
         return self._connector.parts.bus
+
+    @property
+    def sanitiser(self) -> Sanitiser:
+        """What makes HTML safe, for all accounts of the worker."""
+        return self._connector.sanitiser
 
     @property
     def is_gmail(self) -> bool:

@@ -39,16 +39,20 @@ _CUT_CODE: Final = re.compile(rb"=[0-9A-Fa-f]?\Z")  # a quoted-printable code th
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The text of one message; None for a type that was not asked for or that the message does not have."""
+    """The text of one message; None for a type that was not asked for or that the message does not have.
+
+    `web_safe`: the HTML was made to be shown.
+    """
 
     plain: str | None
     html: str | None
     has_more: bool
+    web_safe: bool = False
 
     def fields(self) -> dict[str, Any]:
         """As JSON."""
         texts = {name: text for name, text in (("plain", self.plain), ("html", self.html)) if text is not None}
-        return {**texts, "hasMore": self.has_more}
+        return {**texts, "hasMore": self.has_more, **({"webSafe": True} if self.web_safe else {})}
 
 
 async def fetch_texts(

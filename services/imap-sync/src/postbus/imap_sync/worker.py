@@ -108,6 +108,7 @@ class Worker:
                 await _unsubscribe(subscription)
             await self.placement.stop()
             await end_tasks([*working, *self._tasks], limit_s=self._tuning.release_s)
+            await self._connector.sanitiser.close()
 
     # partitions
 

@@ -85,13 +85,16 @@ async def read_message(
     parts: PartsOf,
     deadline_s: DeadlineS,
 ) -> Response:
-    """One message with its headers; its text only if `textType` asks for it."""
+    """One message with its headers; its text only if `textType` or `webSafeHtml` asks for it."""
     ids.parse_message_id(message)
     command = commands.GetMessage(
         account=account,
         message=message,
         text_type=query.text_type,
         max_bytes=query.max_bytes,
+        web_safe_html=query.web_safe_html,
+        pre_process_html=query.pre_process_html,
+        embed_attached_images=query.embed_attached_images,
         mark_as_seen=query.mark_as_seen,
     )
     return _json_bytes(await ask_owner(parts, "message", command, deadline_s=deadline_s))
@@ -112,7 +115,13 @@ async def read_text(
 ) -> Response:
     """The text of a message, by the id that listings and messages tell."""
     ids.parse_text_id(text)
-    command = commands.GetText(account=account, text=text, text_type=query.text_type, max_bytes=query.max_bytes)
+    command = commands.GetText(
+        account=account,
+        text=text,
+        text_type=query.text_type,
+        max_bytes=query.max_bytes,
+        web_safe_html=query.web_safe_html,
+    )
     return _json_bytes(await ask_owner(parts, "text", command, deadline_s=deadline_s))
 
 

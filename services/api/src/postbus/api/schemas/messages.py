@@ -43,6 +43,13 @@ class MessageQuery(Input):
         None, description="Most characters of each kind of text"
     )
     text_type: Given[TextTypeInput] = Field(None, description="Which text to include; none if not given")
+    web_safe_html: bool = Field(
+        False, description="Include all text, with HTML that is safe to show: cleaned, and with its images in it"
+    )
+    pre_process_html: bool = Field(False, description="Clean the HTML that `textType` asks for, without its images")
+    embed_attached_images: Given[bool] = Field(
+        None, description="Put attached images into the HTML as `data:` URIs; as `webSafeHtml` if not given"
+    )
     mark_as_seen: bool = Field(False, description="Set `\\Seen`")
 
 
@@ -53,6 +60,9 @@ class TextQuery(Input):
         None, description="Most characters of each kind of text"
     )
     text_type: TextTypeInput = Field("*", description="Which text")
+    web_safe_html: bool = Field(
+        False, description="All text, with HTML that is safe to show: cleaned, and with its images in it"
+    )
 
 
 class MailboxStatus(Output):
@@ -128,6 +138,7 @@ class MessageText(ListedText):
     plain: Given[str] = Field(None, description="Plain text")
     html: Given[str] = Field(None, description="HTML")
     has_more: Given[bool] = Field(None, description="It was cut at `maxBytes`")
+    web_safe: Given[bool] = Field(None, description="The HTML is safe to show")
 
 
 class ListedMessage(Output):
@@ -187,3 +198,4 @@ class Text(Output):
     plain: Given[str] = Field(None, description="Plain text", examples=["Hello world"])
     html: Given[str] = Field(None, description="HTML", examples=["<p>Hello world</p>"])
     has_more: bool = Field(False, description="It was cut at `maxBytes`")
+    web_safe: Given[bool] = Field(None, description="The HTML is safe to show")

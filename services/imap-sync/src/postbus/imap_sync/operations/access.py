@@ -13,6 +13,7 @@ from postbus.common.ids import MessageId
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.message_info import info_items
 from postbus.imap_sync.protocol.values import Fetched, UidRange
+from postbus.imap_sync.sanitiser import Sanitiser
 
 _NO_MAILBOX: Final = (None, "NONEXISTENT", "TRYCREATE")  # what SELECT of an unknown mailbox says (RFC 5530, 3)
 
@@ -27,6 +28,10 @@ class Session(Protocol):
     @property
     def bus(self) -> Bus:
         """The connection to NATS."""
+
+    @property
+    def sanitiser(self) -> Sanitiser:
+        """What makes HTML safe."""
 
     @property
     def is_gmail(self) -> bool:

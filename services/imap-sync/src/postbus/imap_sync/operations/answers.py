@@ -24,19 +24,25 @@ def max_answer(bus: Bus) -> int:
 def encode_with_text(fields: dict[str, Any], text_fields: dict[str, Any], text: Text, max_bytes: int) -> bytes:
     """`fields` as JSON, after the text went into `text_fields`, which is they or a part of them.
 
-    Text that is too long for the bus is cut and says so. TooLarge where the answer would not fit without any text.
+    Text that is too long for the bus is cut and says so; HTML that was made safe is left out instead, for its pieces
+    might not be. TooLarge where the answer would not fit without any text.
     """
     while True:
         text_fields.update(text.fields())
         body = encode(fields)
         if len(body) <= max_bytes:
             return body
-        longest = max(len(text.plain or ""), len(text.html or ""))
-        if not longest:
+        longest = max(len(text.plain or ""), 0 if text.web_safe else len(text.html or ""))
+        if longest:
+            text = _cut(text, min(longest // 2, max_bytes))
+        elif text.web_safe:
+            del text_fields["html"], text_fields["webSafe"]
+            text = Text(text.plain, None, has_more=True)
+        else:
             raise TooLarge(f"The message is over {max_bytes} bytes without its text")
-        text = _cut(text, min(longest // 2, max_bytes))
 
 
 def _cut(text: Text, max_chars: int) -> Text:
-    plain, html = (value if value is None else value[:max_chars] for value in (text.plain, text.html))
+    plain = text.plain and text.plain[:max_chars]
+    html = text.html if text.web_safe else text.html and text.html[:max_chars]
     return replace(text, plain=plain, html=html, has_more=True)
