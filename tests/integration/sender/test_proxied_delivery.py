@@ -97,3 +97,16 @@ async def test_an_account_without_a_proxy_goes_through_the_global_one(bench: Ben
         await bench.start()
         await bench.event(await bench.submit(anna, "bob-global@example.test"), "messageSent")
     assert proxy.tries == 1
+
+
+async def test_the_settings_choose_the_address_and_the_name_of_a_delivery(bench: Bench) -> None:
+    ways = {"localAddresses": ["127.0.0.8"], "smtpStrategy": "dedicated", "smtpEhloName": "setting.example.test"}
+    await bench.parts.settings_store.write(ways)
+    await bench.parts.settings.load()
+    anna = await bench.account("anna-setting")
+    await bench.start()
+    sent = await bench.submit(anna, "bob-setting@example.test")
+    routing = (await bench.event(sent, "messageSent")).data.network_routing
+    assert (routing.local_address, routing.name) == ("127.0.0.8", "setting.example.test")
+    (raw,) = await bench.received("bob-setting@example.test", sent)
+    assert b"setting.example.test" in raw and b"[127.0.0.8]" in raw

@@ -2,8 +2,6 @@
 
 import pytest
 
-from postbus.common.config_values import LocalAddress
-from postbus.common.network import choose_local_address
 from postbus.sender.greeting import ehlo_name, is_ehlo_name
 
 
@@ -23,9 +21,3 @@ def test_the_first_usable_wish_wins_and_a_literal_is_the_last_resort() -> None:
     assert ehlo_name("own.example", "address.example") == "own.example"
     assert ehlo_name("my_host", "address.example") == "address.example"
     assert ehlo_name(None, "10.0.0.1") == "[127.0.0.1]"
-
-
-def test_the_local_address_is_one_of_the_configured() -> None:
-    addresses = [LocalAddress("10.0.0.1"), LocalAddress("10.0.0.2", "two.example")]
-    assert {choose_local_address(addresses) for _ in range(200)} == set(addresses)
-    assert choose_local_address([]) is None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import socket
 from typing import Protocol as Interface
 
-from postbus.common.accounts import Account
+from postbus.common import ids
+from postbus.common.accounts import Account, Protocol
 from postbus.common.config import Config
 from postbus.common.config_values import LocalAddress
 from postbus.common.proxies import Proxy, parse_proxy
@@ -47,6 +48,33 @@ def choose_proxy(parts: NetworkParts, *urls: str | None) -> Proxy | None:
     return parse_proxy(url) if url else None
 
 
-def choose_local_address(addresses: Sequence[LocalAddress]) -> LocalAddress | None:
-    """One of these, at random; None when the system chooses."""
-    return random.choice(addresses) if addresses else None  # noqa: S311 - spreads load, no secret
+def choose_local_address(
+    parts: NetworkParts, proto: Protocol, login: str, *, wish: str | None = None
+) -> LocalAddress | None:
+    """The address of ours to connect from; None when the system chooses. `login` is whose connection it is.
+
+    `wish` counts where it is one of the candidates. `default` draws one of the configured addresses; the other
+    strategies look at the setting `localAddresses` first: `random` draws anew each time, `dedicated` keeps to one.
+    """
+    settings, configured = parts.settings.current, parts.config.local_addresses
+    strategy = settings.imap_strategy if proto == "imap" else settings.smtp_strategy
+    named = {address.ip: address for address in configured}
+    chosen = [named.get(ip, LocalAddress(ip)) for ip in settings.local_addresses or () if is_ours(ip)]
+    if wish is not None and (asked := next((one for one in (*configured, *chosen) if one.ip == wish), None)):
+        return asked
+    candidates = configured if strategy in (None, "default") else chosen or configured
+    if not candidates:
+        return None
+    if strategy == "dedicated":  # by the highest hash: another address moves the fewest of them
+        return max(candidates, key=lambda one: ids.fnv1a32(f"{one.ip}|{login}"))
+    return random.choice(candidates)  # noqa: S311 - spreads load, no secret
+
+
+def is_ours(ip: str) -> bool:
+    """Whether an interface of this machine has this address, so that connections may start from it."""
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, 0))
+        except OSError:
+            return False
+    return True

@@ -6,7 +6,8 @@ Only keys whose feature exists are here: anything else is refused. Secrets are s
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     HttpUrl,
+    StringConstraints,
     TypeAdapter,
     ValidationError,
 )
@@ -25,6 +27,7 @@ from postbus.common.accounts import Indexer
 from postbus.common.proxies import parse_proxy
 
 HEADER_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"  # a token (RFC 9110, 5.6.2); `*` alone is one, too
+MAX_LOCAL_ADDRESSES = 1000
 SECRET_SETTINGS = frozenset({"serviceSecret"})  # read true or false
 SEALED_SETTINGS = SECRET_SETTINGS | {"proxyUrl"}  # encrypted in the store
 
@@ -57,6 +60,14 @@ def _url(value: str) -> str:
     return value
 
 
+def _ip(value: str) -> str:
+    """An IP address, without a network or an interface."""
+    try:
+        return str(ip_address(value if "%" not in value else ""))
+    except ValueError as error:
+        raise PydanticCustomError("ip", "must be an IP address") from error
+
+
 def proxy_url(value: str) -> str:
     """A proxy URL as it was written; nothing for none."""
     try:
@@ -69,6 +80,20 @@ def proxy_url(value: str) -> str:
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 ProxyUrl = Annotated[str, AfterValidator(proxy_url)]
+Strategy = Literal["default", "dedicated", "random"]
+EhloName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=r"^[A-Za-z0-9.:\[\]_-]+$"),
+    Field(json_schema_extra={"format": "hostname"}),
+]
+LocalIp = Annotated[
+    str, StringConstraints(strip_whitespace=True), AfterValidator(_ip), Field(json_schema_extra={"format": "ip"})
+]
+LocalIps = Annotated[
+    list[LocalIp],
+    Field(max_length=MAX_LOCAL_ADDRESSES),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
 Url = Annotated[str, AfterValidator(_url)]
 
 
@@ -110,6 +135,20 @@ class ServiceSettings(BaseModel):
         None,
         description="Proxy towards mail servers, of all accounts without one of their own: `http`, `https`, `socks5` "
         "(`socks` is the same), `socks4` or `socks4a`; a password in it reads `******`",
+    )
+    local_addresses: LocalIps | None = Field(
+        None,
+        description="Addresses of this machine to connect from, for the strategies `dedicated` and `random`; those "
+        "that no interface has are left out, and if none is left those of the configuration count",
+    )
+    imap_strategy: Strategy | None = Field(
+        None,
+        description="Which address IMAP connections come from: `default` draws one of those of the configuration, if "
+        "there are any; `random` one of `localAddresses`; `dedicated` keeps to one of them per account",
+    )
+    smtp_strategy: Strategy | None = Field(None, description="The same for SMTP connections")
+    smtp_ehlo_name: EhloName | None = Field(
+        None, description="Name to greet SMTP servers with, where neither the account nor the local address has one"
     )
 
     @property

@@ -39,6 +39,12 @@ class LoginTest(Stored):
     mailboxes: bool = False
 
     @property
+    def login(self) -> str:
+        """Whose connection it is, where there is no account."""
+        server = self.imap or self.smtp
+        return f"{server.user}@{server.host}" if server else ""
+
+    @property
     def credentials(self) -> Credentials | None:
         """Who logs in."""
         server = self.imap or self.smtp

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from postbus.common.accounts import Account
 from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
-from postbus.common.network import load_proxy
+from postbus.common.network import choose_local_address, load_proxy
 from postbus.common.service import Parts
 from postbus.imap_sync.budget import Budget, Slots
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
@@ -73,14 +72,14 @@ class Connector:
     async def _endpoint(self, account: Account) -> Endpoint:
         imap = account.record.imap
         assert imap is not None, "an account without IMAP is never connected"
-        addresses = self.parts.config.local_addresses
+        local = choose_local_address(self.parts, "imap", account.token)
         return Endpoint(
             host=imap.host,
             port=imap.port,
             secure=imap.secure,
             tls=imap.tls,
             ignore_cert_errors=bool(self.parts.settings.current.ignore_mail_cert_errors),
-            local_address=random.choice(addresses).ip if addresses else None,  # noqa: S311
+            local_address=local.ip if local else None,
             proxy=await load_proxy(self.parts, account),
         )
 

@@ -44,7 +44,7 @@ class LoginTester:
         imap = test.imap
         if imap is None:
             raise BadInput("not a `verify` command")
-        local = choose_local_address(self.parts.config.local_addresses)
+        local = choose_local_address(self.parts, "imap", test.login)
         return Endpoint(
             host=imap.host,
             port=imap.port,

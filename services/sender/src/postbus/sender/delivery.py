@@ -42,13 +42,16 @@ class Deliverer:
         if smtp is None:
             raise DeliveryFailed(Failure(error="The account has no SMTP server", code="EENVELOPE"))
         proxy = await self._proxy(account)
-        return self.choose_server(smtp, account.record.smtp_ehlo_name, proxy)
+        return self.choose_server(smtp, account.record.smtp_ehlo_name, proxy, login=account.token)
 
-    def choose_server(self, smtp: ServerSettings, ehlo: str | None, proxy: Proxy | None) -> tuple[Server, Route | None]:
+    def choose_server(
+        self, smtp: ServerSettings, ehlo: str | None, proxy: Proxy | None, *, login: str
+    ) -> tuple[Server, Route | None]:
         """The same for what no account has, or not yet."""
-        local = choose_local_address(self.parts.config.local_addresses) if proxy is None else None
-        name = ehlo_name(ehlo, local.hostname if local else None)
-        trust_all = bool(self.parts.settings.current.ignore_mail_cert_errors)
+        settings = self.parts.settings.current
+        local = choose_local_address(self.parts, "smtp", login) if proxy is None else None
+        name = ehlo_name(ehlo, local.hostname if local else None, settings.smtp_ehlo_name)
+        trust_all = bool(settings.ignore_mail_cert_errors)
         context = tls_context(smtp.tls, trust_all=trust_all)
         server = Server(smtp.host, smtp.port, smtp.secure, context, name, local.ip if local else None, proxy)
         if proxy is not None:

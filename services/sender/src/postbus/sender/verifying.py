@@ -33,7 +33,7 @@ class LoginTester:
         timeouts = self.deliverer.timeouts
         timeouts = replace(timeouts, connect_s=min(timeouts.connect_s, limit_s * (_PROXY_SHARE if proxy else 1.0)))
         try:
-            server, _ = self.deliverer.choose_server(test.smtp, test.ehlo_name, proxy)
+            server, _ = self.deliverer.choose_server(test.smtp, test.ehlo_name, proxy, login=test.login)
             async with asyncio.timeout(limit_s):
                 session = await open_session(server, test.credentials, timeouts)
                 await session.quit()
