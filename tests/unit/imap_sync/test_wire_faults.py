@@ -296,20 +296,6 @@ async def test_a_cancelled_idle_ends_and_leaves_the_connection_usable() -> None:
         await connection.noop()
 
 
-async def test_without_idle_noop_looks_for_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    """(quirk 53)."""
-
-    async def play(peer: Peer) -> None:
-        await peer.answer(b"IDLE", status=b"BAD unknown command")
-        await peer.answer(b"NOOP", b"* 3 EXISTS")
-
-    monkeypatch.setattr("postbus.imap_sync.connection.NOOP_EVERY_S", 0.01)
-    async with session(play, b"IDLE") as connection:
-        await connection.idle(max_s=60)
-        await connection.idle(max_s=60)
-        assert connection.exists == 3
-
-
 async def test_a_cancelled_caller_leaves_nothing_behind() -> None:
     asked = asyncio.Event()
 

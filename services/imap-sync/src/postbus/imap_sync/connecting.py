@@ -91,7 +91,7 @@ class Connector:
         """
         host = _host_of(account)
         limit = min(self.tuning.logins_per_host, profile_of_host(host).logins)
-        ahead = self.watching.setdefault(host, asyncio.Semaphore(max(limit - LEFT_FOR_COMMANDS, 1)))
+        ahead = self.watching.setdefault(host, asyncio.Semaphore(max(limit - LEFT_FOR_COMMANDS, limit // 2, 1)))
         async with AsyncExitStack() as stack:
             if watching:
                 await stack.enter_async_context(ahead)

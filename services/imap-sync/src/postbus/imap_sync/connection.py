@@ -23,9 +23,10 @@ from postbus.imap_sync.beginning import begin_session
 from postbus.imap_sync.dial import Endpoint, dial
 from postbus.imap_sync.fetching import Answering, compose_modifiers, fetch_flags, fetch_rows, stream_section
 from postbus.imap_sync.finding import Finder
+from postbus.imap_sync.idling import Idler
 from postbus.imap_sync.listing import Lister, Names
 from postbus.imap_sync.mailbox_state import MailboxState
-from postbus.imap_sync.profiles import Profile
+from postbus.imap_sync.profiles import Keepalive, Profile
 from postbus.imap_sync.protocol.arguments import Argument, astring, text
 from postbus.imap_sync.protocol.dates import compose_internal_date
 from postbus.imap_sync.protocol.flags import compose_flags, storable
@@ -51,8 +52,6 @@ __all__ = ["Endpoint", "ImapConnection", "open_connection"]
 
 OnEvent = Callable[[str], None]
 
-LONGEST_IDLE_S: Final = 28 * 60.0  # servers log out who says nothing for 30 minutes (RFC 9051, 5.4)
-NOOP_EVERY_S: Final = 20.0  # where IDLE is not offered
 APPEND_S: Final = 120.0  # from the last byte to the answer
 LOGOUT_S: Final = 5.0
 
@@ -116,8 +115,8 @@ class ImapConnection:
         self._names = Names()
         self._lister = Lister(wire, self.has, self._names, state.note_refusal, state.refused)
         self._finder = Finder(wire, self.has, lambda: self.exists)
-        self._idle_refused = False
-        state.on_push = wire.interrupt
+        self._idler = Idler(wire, state, self.keep_alive)
+        self._looked: tuple[Selected, MailboxStatus] | None = None
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -394,28 +393,26 @@ class ImapConnection:
         """Return when something is new in the selected mailbox, or after `max_s` (28 minutes at most).
 
         Returns at once when there was a push since the last call or SELECT, and when another caller wants its turn.
-        Without IDLE, or where the server refuses it, NOOP does.
+        Without IDLE, or where the server refuses it, a look now and then does.
         """
-        if self._state.take_news():
-            return
-        limit = min(max_s, LONGEST_IDLE_S)
-        if self.has("IDLE") and not self._idle_refused:
-            try:
-                await self._wire.idle(max_s=limit)
-            except CommandRefused as error:
-                self._idle_refused = not refusal(error).busy
-                if not self._idle_refused:
-                    await self._poll(limit)
-        else:
-            await self._poll(limit)
-        self._state.take_news()
+        await self._idler.wait(max_s)
 
-    async def _poll(self, max_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + max_s
-        while not self._state.news and (left := end - loop.time()) > 0:
-            await asyncio.sleep(min(left, NOOP_EVERY_S))
+    async def interrupt(self) -> None:
+        """End an `idle` that another task waits in: any command ends an IDLE, also one that is just being sent."""
+        self._idler.interrupt()
+        await self.noop()
+
+    async def keep_alive(self) -> None:
+        """Hear what is new in the selected mailbox, by the command that the provider takes for a sign of life."""
+        selected = self.selected
+        if selected is None or self.profile.keepalive is Keepalive.NOOP:
             await self.noop()
+            return
+        status = await self.status(selected.path)  # quirk_deaf_noop (163.com)
+        before = self._looked[1] if self._looked and self._looked[0] is selected else None
+        self._looked = (selected, status)
+        if status != before if before else status.messages not in (None, self.exists):
+            self._state.note("STATUS")
 
     async def noop(self) -> None:
         """NOOP: hear what is new in the selected mailbox."""

@@ -150,9 +150,9 @@ class Watcher:
         await self._connection.noop()
 
     async def _interrupt(self) -> None:
-        """Any command ends an IDLE in flight. What goes wrong with it, the watching task hears too."""
+        """What goes wrong with it, the watching task hears too."""
         try:
-            await self._connection.noop()
+            await self._connection.interrupt()
         except Exception as error:  # noqa: BLE001
             log.debug("idle not interrupted", account=self._live.token, error=str(error))
 
@@ -163,7 +163,7 @@ class Watcher:
 
     def _wait_s(self) -> float:
         times = [
-            self._now() + self._tuning.idle_s,
+            self._now() + min(self._tuning.idle_s, self._connection.profile.idle_s),
             self._clocks.poll_at,
             self._clocks.list_at,
             self._late.next_at(),
