@@ -67,6 +67,7 @@ class TextInfo(Data):
     plain: str | None = Field(None, exclude_if=_is_none)
     html: str | None = Field(None, exclude_if=_is_none)
     has_more: bool | None = Field(None, exclude_if=_is_none)
+    web_safe: bool | None = Field(None, exclude_if=_is_none)  # the HTML was made safe to show
 
 
 class MessageInfo(Data):

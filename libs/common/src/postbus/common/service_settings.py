@@ -121,6 +121,9 @@ class ServiceSettings(BaseModel):
         None, description="Message headers copied into messageNew; `*` means all"
     )
     notify_text: Flag | None = Field(None, description="Put the text into messageNew; on unless set to false")
+    notify_web_safe_html: Flag | None = Field(
+        None, description="Make the HTML in messageNew safe to show, with its images in it"
+    )
     notify_text_size: int | None = Field(None, ge=0, description="Most characters per text type in messageNew")
     service_url: Url | None = Field(None, description="Public base URL of this service")
     service_secret: str | None = Field(None, description="Key of webhook signatures; made at first start")

@@ -21,10 +21,12 @@ from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.message_info import compose_info, info_items
 from postbus.imap_sync.protocol.ranges import to_ranges
 from postbus.imap_sync.protocol.values import Fetched
+from postbus.imap_sync.sanitiser import Sanitiser
 from postbus.imap_sync.state.identities import Identity, identity_of
 from postbus.imap_sync.state.index import Flags
 from postbus.imap_sync.state.marks import marks_of
 from postbus.imap_sync.texts import fetch_texts
+from postbus.imap_sync.web_safe import make_events_safe
 
 log = structlog.get_logger()
 
@@ -52,8 +54,9 @@ class Batch:
 class NewMail:
     """Reads messages for `messageNew`. It outlives connections, so that it learns which message breaks them."""
 
-    def __init__(self, settings: Callable[[], ServiceSettings]) -> None:
+    def __init__(self, settings: Callable[[], ServiceSettings], sanitiser: Sanitiser) -> None:
         self._settings = settings
+        self._sanitiser = sanitiser
         self._limit = BATCH
         self._in_hand: tuple[int, list[int]] | None = None
         self._strikes: dict[tuple[int, int], int] = {}
@@ -104,7 +107,7 @@ class NewMail:
             if (identity := identity_of(row)) is not None:
                 batch.identities[info.uid] = identity
         if settings.effective_notify_text and settings.effective_notify_text_size:
-            await self._add_texts(connection, record, told, batch, settings.effective_notify_text_size)
+            await self._add_texts(connection, record, told, batch, settings)
         return batch
 
     async def _rows(self, connection: ImapConnection, uids: Sequence[int], items: Sequence[str]) -> dict[int, Fetched]:
@@ -116,11 +119,19 @@ class NewMail:
         return dict(sorted(found.items()))
 
     async def _add_texts(
-        self, connection: ImapConnection, record: MailboxRecord, rows: Sequence[Fetched], batch: Batch, max_chars: int
+        self,
+        connection: ImapConnection,
+        record: MailboxRecord,
+        rows: Sequence[Fetched],
+        batch: Batch,
+        settings: ServiceSettings,
     ) -> None:
-        limit = min(max_chars, MAX_EVENT_BYTES)
+        limit = min(settings.effective_notify_text_size, MAX_EVENT_BYTES)
         for group in _by_text_size(rows, batch.infos, limit):
-            for uid, text in (await _texts(connection, record, group, limit)).items():
+            texts = await _texts(connection, record, group, limit)
+            if settings.notify_web_safe_html:
+                texts = await make_events_safe(connection, group, texts, self._sanitiser)
+            for uid, text in texts.items():
                 batch.infos[uid] = batch.infos[uid].model_copy(update={"text": text})
 
 

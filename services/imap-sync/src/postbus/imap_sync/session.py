@@ -53,7 +53,8 @@ class AccountSession:
         self._states = States(live)
         self._backoff = tuning.backoff()
         self._budget = connector.budget(live.account)
-        self._new_mail = NewMail(lambda: connector.parts.settings.current)
+        self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
+        self._new_mail = NewMail(lambda: connector.parts.settings.current, connector.sanitiser)
         self._late = LateMail()
         self._since: float | None = None  # time of the loop at which we were let in
         self._again = asyncio.Event()

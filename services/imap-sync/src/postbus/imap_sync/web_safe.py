@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+import structlog
+
+from postbus.common.errors import CommandRefused
+from postbus.common.events import MAX_EVENT_BYTES, TextInfo
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.html.images import Image, linked_ids, normal_id
 from postbus.imap_sync.html.rendering import Job
@@ -15,11 +20,18 @@ from postbus.imap_sync.sanitiser import Sanitiser
 from postbus.imap_sync.structure import Attachment, find_part, read_structure
 from postbus.imap_sync.texts import Text
 
+log = structlog.get_logger()
+
 MAX_IMAGES: Final = 100  # of one message
 MAX_IMAGES_SIZE: Final = 6 * 1024 * 1024  # bytes as transferred, of one message
 MAX_SEARCHED_AT_ONCE: Final = 256 * 1024  # characters of HTML: a millisecond
+MAX_EVENT_TEXT: Final = MAX_EVENT_BYTES * 3 // 4  # bytes of both types of text in an event
+MIN_EVENT_HTML: Final = 16 * 1024  # bytes
+EVENTS_AT_ONCE: Final = 8  # of one account
+EVENT_S: Final = 20.0  # for the HTML of one event; nobody waits for it
 
 _SLACK: Final = 1024  # bytes: some servers count other line ends than they send
+_encode: Final = msgspec.json.encode
 _UNKNOWN: Final = "application/octet-stream"  # some mailers name nothing better; the first bytes tell
 
 
@@ -57,9 +69,12 @@ async def fetch_images(
         return []
     items = tuple(f"BODY.PEEK[{part.number}]<0.{part.max_size}>" for part in parts)
     sections: dict[str, bytes] = {}
-    async for row in connection.fetch((UidRange(uid, uid),), ("UID", *items)):
-        if isinstance(row, Fetched) and row.uid == uid:
-            sections |= row.sections
+    try:
+        async for row in connection.fetch((UidRange(uid, uid),), ("UID", *items)):
+            if isinstance(row, Fetched) and row.uid == uid:
+                sections |= row.sections
+    except CommandRefused as error:
+        log.info("images refused", uid=uid, reason=error.message)
     return [
         Image(part.content_id, part.content_type, part.encoding, data)
         for part in parts
@@ -96,6 +111,32 @@ async def render_text(
     job = Job(text.html, text.plain, images, wish.safe, max_size)
     rendered = await sanitiser.render(job, limit_s=limit_s)
     return replace(text, html=rendered.html, has_more=text.has_more or rendered.cut, web_safe=wish.safe)
+
+
+async def make_events_safe(
+    connection: ImapConnection, rows: Sequence[Fetched], texts: Mapping[int, TextInfo], sanitiser: Sanitiser
+) -> dict[int, TextInfo]:
+    """The texts of messages, by uid, with HTML that is safe to show and as many of its images as an event carries."""
+    safe: dict[int, TextInfo] = {}
+    told = [(row, row.uid, texts[row.uid]) for row in rows if row.uid is not None and row.uid in texts]
+    for start in range(0, len(told), EVENTS_AT_ONCE):
+        working: list[Awaitable[TextInfo]] = []
+        group = told[start : start + EVENTS_AT_ONCE]
+        for row, uid, info in group:
+            max_size = max(MAX_EVENT_TEXT - len(_encode(info.plain)), MIN_EVENT_HTML)
+            images = await fetch_images(connection, uid, row.structure, info.html, max_size)
+            working.append(_safe_info(info, images, sanitiser, max_size))
+        done = await asyncio.gather(*working)
+        safe |= dict(zip((uid for _, uid, _ in group), done, strict=True))
+    return safe
+
+
+async def _safe_info(info: TextInfo, images: list[Image], sanitiser: Sanitiser, max_size: int) -> TextInfo:
+    text = Text(info.plain, info.html, bool(info.has_more))
+    wish = Wish(safe=True, embed=True)
+    text = await render_text(text, images, wish, sanitiser, max_size=max_size, limit_s=EVENT_S)
+    changes = {"html": text.html, "has_more": text.has_more, "web_safe": text.web_safe or None}
+    return info.model_copy(update=changes)
 
 
 def _candidates(structure: BodyPart | None) -> list[Attachment]:
