@@ -79,6 +79,7 @@ def test_nothing_at_all_is_an_empty_text() -> None:
 
 
 def test_an_embedded_message_is_never_encoded() -> None:
+    """(trap 44)"""
     wire = compose(text="t", attachments=(attachment(EMBEDDED, "message/rfc822", filename="m.eml"),))
     assert EMBEDDED in wire
     parts = list(parse(wire).iter_attachments())

@@ -129,6 +129,7 @@ def test_names_that_are_no_header_names_are_refused(name: str) -> None:
 
 
 def test_the_odd_names_of_other_languages_are_ordinary_headers() -> None:
+    """(trap 43)"""
     wire = compose_message(outgoing(headers=(("__proto__", "a"), ("constructor", "b"))))
     assert decoded_headers(head_of(wire))["__proto__"] == ["a"]
 

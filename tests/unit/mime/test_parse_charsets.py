@@ -45,6 +45,7 @@ JAPANESE = "これは日本語で書かれたメールです。"
     ],
 )
 def test_labels_are_read_as_they_are_meant(label: str | None, written: str, text: str) -> None:
+    """(trap 50)"""
     assert decode_text(text.encode(written), label) == text
 
 
@@ -58,6 +59,7 @@ def test_labels_are_read_as_they_are_meant(label: str | None, written: str, text
     ],
 )
 def test_a_wrong_label_is_seen_through(label: str | None, written: str, text: str) -> None:
+    """(trap 50)"""
     assert decode_text(text.encode(written), label) == text
 
 

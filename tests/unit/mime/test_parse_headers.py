@@ -52,6 +52,7 @@ def test_decoded_headers_are_lists_by_lower_case_name() -> None:
 
 
 def test_a_block_without_end_is_limited() -> None:
+    """(trap 45)"""
     assert len(parse_header_block(b"A: b\r\n" * (MAX_FIELDS + 10))) == MAX_FIELDS
 
 
@@ -121,6 +122,7 @@ def test_any_value_gives_ids_that_are_safe_in_headers(value: bytes | str) -> Non
     ],
 )
 def test_dates_are_read_in_utc(value: str | None, instant: datetime | None) -> None:
+    """(trap 51)"""
     assert parse_date(value) == instant
 
 

@@ -102,6 +102,7 @@ def test_a_row_without_flags_claims_nothing() -> None:
     [None, b"", b"nonsense", b"Thu, 01 Jan 0000 00:00:00 +0000", b"Mon, 31 Feb 2026 00:00:00 +0000", b"\xff\xfe"],
 )
 def test_without_a_usable_date_header_the_server_s_own_date_counts(written: bytes | None) -> None:
+    """(trap 51)"""
     assert compose_fields(with_envelope(date=written), INBOX, View.LISTING)["date"] == "2026-11-25T05:09:23.000Z"
 
 
@@ -189,6 +190,7 @@ def test_only_the_wanted_headers_are_told_whatever_their_case() -> None:
 
 
 def test_odd_header_names_are_harmless() -> None:
+    """(trap 43)"""
     block = b"__proto__: a\r\nconstructor: b\r\nto_string: c\r\n\r\n"
     assert set(compose_headers(row(sections={"HEADER": block}), ["*"])) == {"__proto__", "constructor", "to_string"}
 

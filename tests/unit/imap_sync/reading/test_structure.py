@@ -61,6 +61,7 @@ def test_inline_text_is_text() -> None:
 
 
 def test_text_other_than_plain_and_html_is_an_attachment() -> None:
+    """(trap 46)"""
     structure = multipart("mixed", leaf("1"), leaf("2", "text/csv"), leaf("3", "text/SUBTYPE"))
     assert numbers(read_structure(structure)) == (["1"], [], ["2", "3"])
 
@@ -89,6 +90,7 @@ def test_inline_outside_of_a_related_body_is_inline_but_not_embedded() -> None:
 
 
 def test_the_text_of_a_message_inside_is_not_ours_and_its_attachments_are_marked() -> None:
+    """(trap 44)"""
     inside = multipart("mixed", leaf("2.1"), leaf("2.2", "image/png"), number="2")
     structure = multipart("mixed", leaf("1"), leaf("2", "message/rfc822", children=(inside,), size=1234))
     content = read_structure(structure)
@@ -114,6 +116,7 @@ def test_file_names_are_decoded_from_the_disposition_first() -> None:
 
 
 def test_a_content_type_that_could_break_a_header_is_that_of_unknown_bytes() -> None:
+    """(trap 46)"""
     (attachment,) = read_structure(leaf("1", "image/png\r\nx: y")).attachments
     assert attachment.content_type == "application/octet-stream"
 
@@ -132,6 +135,7 @@ def test_a_thousand_texts_are_no_text_any_more() -> None:
 
 
 def test_nesting_without_end_ends() -> None:
+    """(trap 45)"""
     part = leaf("1.1")
     for _ in range(5000):
         part = multipart("mixed", part)

@@ -47,6 +47,7 @@ def test_only_the_wanted_type_is_read() -> None:
 
 
 def test_the_limit_counts_characters_of_each_type() -> None:
+    """(trap 47)"""
     content = Content(plain=(part("1"),), html=(part("2"),))
     text = read({"1": "äöü".encode(), "2": b"<b>"}, content, max_chars=2)
     assert text == Text("äö", "<b", has_more=True)
@@ -56,6 +57,7 @@ def test_the_limit_counts_characters_of_each_type() -> None:
 @pytest.mark.parametrize("charset", ["utf-8", "gb18030", "iso-2022-jp", "shift_jis", "utf-16-le"])
 @pytest.mark.parametrize("encoding", ["8bit", "base64", "quoted-printable"])
 def test_a_cut_anywhere_leaves_no_broken_character(charset: str, encoding: str) -> None:
+    """(trap 47)"""
     written = "a日本語テキスト" * 3
     raw = written.encode(charset)
     raw = {"base64": base64.encodebytes, "quoted-printable": quopri.encodestring}.get(encoding, bytes)(raw)
@@ -108,6 +110,7 @@ def test_whatever_a_stranger_wrote_becomes_text(raw: bytes, encoding: str, chars
 
 
 def test_flowed_lines_become_paragraphs() -> None:
+    """(trap 50)"""
     assert unfold_flowed("A long \nparagraph. \nEnd.\nNext", delsp=False) == "A long paragraph. End.\nNext"
     assert unfold_flowed("kana \nkana", delsp=True) == "kanakana"
 
