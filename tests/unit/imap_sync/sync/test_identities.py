@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from postbus.imap_sync.protocol.values import Fetched, MessageEnvelope
 from postbus.imap_sync.state.identities import (
     BUCKETS,
+    KEPT_S,
     MAX_ENTRIES,
     Identity,
     Seen,
@@ -20,6 +21,7 @@ from postbus.imap_sync.state.identities import (
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MAIL = MessageEnvelope(date=b"Wed, 25 Nov 2026 12:00:00 +0000", subject=b"hello", message_id=b"<1@test>")
+NOW = int(AT.timestamp())
 ROW = Fetched(1, 7, ("\\Seen",), size=1234, internal_date=AT, envelope=MAIL)
 
 
@@ -67,25 +69,34 @@ def test_what_arrived_before_anything_was_kept_is_never_called_new() -> None:
 
 def test_memory_is_bounded_and_what_fell_out_of_it_is_never_called_new() -> None:
     seen = Seen(since=0)
-    told = [Identity((number * BUCKETS,), 1_000 + number) for number in range(MAX_ENTRIES + 5)]
+    told = [Identity((number * BUCKETS,), NOW + number) for number in range(MAX_ENTRIES + 5)]
     for identity in told:
         seen.put(identity)
     assert not any(seen.is_new(identity) for identity in told)
     assert not seen.was_announced(told[0])
-    assert not seen.is_new(Identity((999 * BUCKETS,), 1_004))  # it may have been told of, and forgotten
-    assert seen.is_new(Identity((999 * BUCKETS,), 1_005))
+    assert not seen.is_new(Identity((999 * BUCKETS,), NOW + 4))  # it may have been told of, and forgotten
+    assert seen.is_new(Identity((999 * BUCKETS,), NOW + 5))
     assert seen.is_new(Identity((999 * BUCKETS + 1,), 1))  # another bucket, which has forgotten nothing
-    [packed] = seen.take_changes().values()
+    [packed] = seen.take_changes(NOW).values()
     assert len(packed) <= 4 + MAX_ENTRIES * 12
-    assert not seen.take_changes()
+    assert not seen.take_changes(NOW)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)), max_size=200))
+def test_after_two_days_the_date_alone_tells() -> None:
+    seen = Seen(since=0)
+    seen.put(old := Identity((1,), NOW - KEPT_S - 1))
+    seen.put(recent := Identity((1 + BUCKETS,), NOW - KEPT_S + 1))
+    seen.take_changes(NOW)
+    assert (seen.was_announced(old), seen.was_announced(recent)) == (False, True)
+    assert not seen.is_new(old)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(NOW - KEPT_S, 2**32 - 1)), max_size=200))
 def test_what_is_stored_reads_the_same(told: list[tuple[int, int]]) -> None:
     seen = Seen(since=0)
     for key, arrived in told:
         seen.put(Identity((key,), arrived))
-    written = seen.take_changes()
+    written = seen.take_changes(NOW)
     again = Seen(0, {int(number): parse_bucket(packed) for number, packed in written.items()})
     assert {int(number) for number in written} == buckets_of(Identity((key,)) for key, _ in told)
     for key, arrived in told:

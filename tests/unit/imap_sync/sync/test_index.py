@@ -10,6 +10,7 @@ from postbus.imap_sync.state.index import (
     FlagSets,
     MailboxIndex,
     canonical,
+    chunks_among,
     chunks_in,
     pack_chunk,
     parse_index,
@@ -89,6 +90,32 @@ def test_equal_sets_in_another_order_are_one_set() -> None:
     assert len(sets) == 1
 
 
+def test_sets_that_nobody_has_any_more_are_dropped_once_they_are_most() -> None:
+    index = MailboxIndex()
+    index.fill([(uid, (f"label {uid}",)) for uid in range(1, 2_000)])
+    again = parse_index(stored(index))
+    for uid in range(1, 2_000):
+        again.put(uid, ("\\Seen",) if uid % 2 else ())
+    again.compact()
+    fields = stored(again)
+    assert set(fields) == {SETS_FIELD, "0", "1"}
+    compacted = parse_index(fields)
+    assert len(compacted.sets) == 2
+    assert [compacted.get(uid) for uid in range(1, 5)] == [("\\Seen",), (), ("\\Seen",), ()]
+    compacted.compact()
+    assert compacted.take_changes() == ({}, [])
+
+
+def test_a_large_index_stays_packed_until_it_is_asked_for_a_message() -> None:
+    """A million messages are never a million objects (trap 89)."""
+    index = MailboxIndex()
+    index.fill([(uid, ()) for uid in range(1, 10_000)])
+    again = parse_index(stored(index))
+    assert sum(1 for _ in again.uids()) == len(again) == again.count_unseen() == 9_999
+    assert again.get(5_000) == ()
+    assert len(again.packed) == 9
+
+
 def test_unseen_messages_are_counted() -> None:
     index = MailboxIndex()
     index.fill([(1, ("\\Seen",)), (2, ()), (3, ("\\Flagged",))])
@@ -105,3 +132,5 @@ def test_a_damaged_index_is_refused(fields: dict[str, bytes]) -> None:
 
 def test_chunks_of_ranges() -> None:
     assert chunks_in([UidRange(1, 1023), UidRange(2047, 2049)]) == {0, 1, 2}
+    far = [UidRange(2047, 2049), UidRange(9_000, 4_294_967_295)]
+    assert chunks_among([0, 1, 2, 7, 8, 4_000_000], far) == {1, 2, 8, 4_000_000}

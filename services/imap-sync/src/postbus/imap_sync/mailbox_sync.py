@@ -248,6 +248,8 @@ class MailboxSync:
     async def _settle(self, record: MailboxRecord, seen: Observation) -> bool:
         late = parse_set(record.late)
         index = await self._live.index(record, [row.uid for row in seen.rows], (*seen.vanished, *seen.complete))
+        if seen.complete == ALL:
+            index.compact()
         diff = compare(index, seen.rows, vanished=seen.vanished, complete=seen.complete)
         diff.new = [row for row in diff.new if not contains(late, row.uid)]
         if seen.last and not seen.complete and self._count(record, diff, seen) != self._connection.exists:

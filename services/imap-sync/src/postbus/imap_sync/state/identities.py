@@ -2,7 +2,8 @@
 
 A uid means nothing in another mailbox, nor after UIDVALIDITY changed. What stays is EMAILID (RFC 8474) or X-GM-MSGID,
 and Message-ID with date and size. Of each message that is announced these are kept as hashes of 8 bytes with its time
-of arrival, for the newest thousand; in the store as a hash of packed buckets, written by the commit that announces.
+of arrival: two days of mail, the newest 4,000 at most. In the store they are a hash of packed buckets, written by the
+commit that announces.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 
 from postbus.imap_sync.protocol.values import Fetched
 
-BUCKETS = 16
-MAX_ENTRIES = 64  # of a bucket: 1024 of an account, 12 KB
+BUCKETS = 32
+MAX_ENTRIES = 128  # of a bucket: 4096 of an account, 49 KB
+KEPT_S = 2 * 86_400  # what arrived before is told from new mail by that alone
 FROM_FIELD = "from"  # since when all that was announced is kept: seconds
 
 _HEAD = struct.Struct("<I")
@@ -60,8 +62,16 @@ class Bucket:
         """Remember a message; the one that was put longest ago makes room."""
         self.entries.pop(key, None)
         self.entries[key] = arrived
-        while len(self.entries) > MAX_ENTRIES:
-            self.forgotten = max(self.forgotten, self.entries.pop(next(iter(self.entries))))
+        if len(self.entries) > MAX_ENTRIES:
+            self._forget(next(iter(self.entries)))
+
+    def expire(self, before: int) -> None:
+        """Forget what arrived before then."""
+        for key in [key for key, arrived in self.entries.items() if arrived < before]:
+            self._forget(key)
+
+    def _forget(self, key: int) -> None:
+        self.forgotten = max(self.forgotten, self.entries.pop(key))
 
 
 class Seen:
@@ -92,8 +102,10 @@ class Seen:
             self._bucket(key).put(key, identity.arrived)
             self._dirty.add(key % BUCKETS)
 
-    def take_changes(self) -> dict[str, bytes]:
-        """Fields to write, for what changed since the last call."""
+    def take_changes(self, now: int) -> dict[str, bytes]:
+        """Fields to write, for what changed since the last call, without what is too old to matter (seconds)."""
+        for number in self._dirty:
+            self._buckets[number].expire(now - KEPT_S)
         written = {str(number): pack_bucket(self._buckets[number]) for number in sorted(self._dirty)}
         self._dirty.clear()
         return written

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from postbus.imap_sync.protocol.ranges import contains
+from postbus.imap_sync.protocol.ranges import contains, merge
 from postbus.imap_sync.protocol.values import UidRange
 
 Flags = tuple[str, ...]
@@ -21,6 +21,7 @@ CHUNK_BITS = 10
 SETS_FIELD = "sets"
 MAX_FLAGS = 128  # of one message; a server that sends more is broken or hostile
 MAX_FLAG_CHARS = 255
+FEW_SETS = 64  # of which some may be unused
 
 _LOW = (1 << CHUNK_BITS) - 1
 _ENTRY = struct.Struct("<HI")
@@ -63,26 +64,30 @@ class FlagSets:
 
 @dataclass(slots=True)
 class MailboxIndex:
-    """The loaded part of an index, and what changed in it since the last `take_changes`."""
+    """The loaded part of an index, and what changed in it since the last `take_changes`.
+
+    Chunks stay packed until one of their messages is asked for: a million messages take 6 MB, not 100.
+    """
 
     sets: FlagSets = field(default_factory=FlagSets)
-    chunks: dict[int, dict[int, int]] = field(default_factory=dict)  # chunk → low bits of the uid → flag set
-    dirty: set[int] = field(default_factory=set)
+    packed: dict[int, bytes] = field(default_factory=dict)
+    _chunks: dict[int, dict[int, int]] = field(default_factory=dict)  # chunk → low bits of the uid → flag set
+    _dirty: set[int] = field(default_factory=set)
 
     def get(self, uid: int) -> Flags | None:
         """The flags of a message, None when it is not known. Its chunk has to be loaded."""
-        number = self.chunks.get(uid >> CHUNK_BITS, {}).get(uid & _LOW)
+        number = self._chunk(uid >> CHUNK_BITS).get(uid & _LOW)
         return None if number is None else self.sets[number]
 
     def put(self, uid: int, flags: Flags) -> None:
         """Add a message or replace its flags."""
-        self.chunks.setdefault(uid >> CHUNK_BITS, {})[uid & _LOW] = self.sets.number_of(flags)
-        self.dirty.add(uid >> CHUNK_BITS)
+        self._chunk(uid >> CHUNK_BITS)[uid & _LOW] = self.sets.number_of(flags)
+        self._dirty.add(uid >> CHUNK_BITS)
 
     def remove(self, uid: int) -> None:
         """Forget a message that is known."""
-        del self.chunks[uid >> CHUNK_BITS][uid & _LOW]
-        self.dirty.add(uid >> CHUNK_BITS)
+        del self._chunk(uid >> CHUNK_BITS)[uid & _LOW]
+        self._dirty.add(uid >> CHUNK_BITS)
 
     def fill(self, rows: Iterable[tuple[int, Flags]]) -> None:
         """Add many at once."""
@@ -91,15 +96,15 @@ class MailboxIndex:
         for uid, flags in rows:
             if uid >> CHUNK_BITS != current:
                 current = uid >> CHUNK_BITS
-                chunk = self.chunks.setdefault(current, {})
-                self.dirty.add(current)
+                chunk = self._chunk(current)
+                self._dirty.add(current)
             chunk[uid & _LOW] = number_of(flags)
 
     def uids(self) -> Iterator[int]:
         """All loaded uids, in order."""
-        for number in sorted(self.chunks):
+        for number in sorted(self.packed.keys() | self._chunks.keys()):
             base = number << CHUNK_BITS
-            yield from (base | low for low in sorted(self.chunks[number]))
+            yield from (base | low for low, _ in self._entries(number))
 
     def uids_in(self, ranges: Sequence[UidRange]) -> list[int]:
         """The loaded uids within sorted ranges, which may cover 4 billion: only what is loaded is walked."""
@@ -108,25 +113,57 @@ class MailboxIndex:
     def count_unseen(self) -> int:
         """How many loaded messages are not `\\Seen`."""
         seen = {number for number in range(len(self.sets)) if "\\Seen" in self.sets[number]}
-        return sum(number not in seen for chunk in self.chunks.values() for number in chunk.values())
+        return sum(flags not in seen for flags in self.all_flags())
 
     def __len__(self) -> int:
-        return sum(map(len, self.chunks.values()))
+        return sum(map(len, self._chunks.values())) + sum(map(len, self.packed.values())) // _ENTRY.size
+
+    def all_flags(self) -> Iterator[int]:
+        """The number of the flag set of each loaded message."""
+        for number in self.packed.keys() | self._chunks.keys():
+            yield from (flags for _, flags in self._entries(number))
 
     def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Fields to write and fields to delete, for what changed since the last call."""
-        written = {str(number): pack_chunk(self.chunks[number]) for number in sorted(self.dirty) if self.chunks[number]}
-        deleted = [str(number) for number in sorted(self.dirty) if not self.chunks[number]]
+        dirty = sorted(self._dirty)
+        written = {str(number): pack_chunk(self._chunks[number]) for number in dirty if self._chunks[number]}
+        deleted = [str(number) for number in dirty if not self._chunks[number]]
         if self.sets.grown or (written and not len(self.sets)):
             written[SETS_FIELD] = self.sets.pack()
         self.sets.grown = False
-        self.dirty.clear()
+        self._dirty.clear()
         return written, deleted
+
+    def compact(self) -> None:
+        """Drop flag sets that no message has any more, where those are most. The whole index has to be loaded.
+
+        Labels of Gmail come and go in ever new combinations.
+        """
+        used = sorted(set(self.all_flags()))
+        if len(self.sets) <= max(2 * len(used), FEW_SETS):
+            return
+        numbers = {old: new for new, old in enumerate(used)}
+        for number in (*self.packed, *self._chunks):
+            chunk = self._chunk(number)
+            self._chunks[number] = {low: numbers[flags] for low, flags in chunk.items()}
+        self.sets = FlagSets(self.sets[old] for old in used)
+        self.sets.grown = True
+        self._dirty |= self._chunks.keys()
 
     def forget_below(self, uid: int) -> None:
         """Drop loaded chunks that end below this uid, to keep memory flat in a long pass."""
-        for number in [number for number in self.chunks if number < uid >> CHUNK_BITS]:
-            del self.chunks[number]
+        for number in [number for number in self._chunks if number < uid >> CHUNK_BITS]:
+            del self._chunks[number]
+
+    def _chunk(self, number: int) -> dict[int, int]:
+        """A chunk to read and change."""
+        if (packed := self.packed.pop(number, None)) is not None:
+            self._chunks[number] = dict(_ENTRY.iter_unpack(packed))
+        return self._chunks.setdefault(number, {})
+
+    def _entries(self, number: int) -> Iterable[tuple[int, int]]:
+        packed = self.packed.get(number)
+        return sorted(self._chunks[number].items()) if packed is None else _ENTRY.iter_unpack(packed)
 
 
 def chunks_of(uids: Iterable[int]) -> set[int]:
@@ -144,6 +181,12 @@ def chunks_in(ranges: Iterable[UidRange]) -> set[int]:
     return {number for span in ranges for number in range(span.first >> CHUNK_BITS, (span.last >> CHUNK_BITS) + 1)}
 
 
+def chunks_among(known: Iterable[int], ranges: Sequence[UidRange]) -> set[int]:
+    """Those of the known chunks that these ranges reach into."""
+    spans = merge(UidRange(span.first >> CHUNK_BITS, span.last >> CHUNK_BITS) for span in ranges)
+    return {number for number in known if contains(spans, number)}
+
+
 def pack_chunk(entries: Mapping[int, int]) -> bytes:
     """One chunk as the field of the store."""
     lows = sorted(entries)
@@ -154,12 +197,13 @@ def parse_index(fields: Mapping[str, bytes]) -> MailboxIndex:
     """Read fields of the store. ValueError when they can't be an index."""
     try:
         sets = FlagSets(_SETS.decode(fields[SETS_FIELD])) if SETS_FIELD in fields else FlagSets()
-        chunks = {int(name): dict(_ENTRY.iter_unpack(packed)) for name, packed in fields.items() if name != SETS_FIELD}
+        index = MailboxIndex(sets, {int(name): packed for name, packed in fields.items() if name != SETS_FIELD})
+        highest = max(index.all_flags(), default=-1)
     except (struct.error, msgspec.DecodeError) as error:
         raise ValueError("the index is damaged") from error
-    if any(number >= len(sets) for chunk in chunks.values() for number in set(chunk.values())):
+    if highest >= len(sets):
         raise ValueError("the index names flags it does not have")
-    return MailboxIndex(sets, chunks)
+    return index
 
 
 def canonical(flags: Flags) -> Flags:

@@ -18,10 +18,10 @@ from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.protocol.values import UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name
 from postbus.imap_sync.state.identities import FROM_FIELD, Identity, Seen, buckets_of
-from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_in, chunks_of
+from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_among, chunks_in, chunks_of
 from postbus.imap_sync.state.store import SyncStore
 
-MAX_CHUNKS_BY_NAME = 64  # more are read as a whole
+MAX_CHUNKS_BY_NAME = 64  # where it may be more, it is asked first which there are
 MAX_DEFERRED_SIZE = 512 * 1024  # bytes
 
 
@@ -67,13 +67,13 @@ class LiveAccount:
     async def index(self, record: MailboxRecord, uids: Iterable[int], ranges: Iterable[UidRange] = ()) -> MailboxIndex:
         """The part of an index that these uids and ranges lie in. IndexLost when there is none and should be."""
         await self.flush()
-        spans = list(ranges)
-        few = chunk_count(spans) <= MAX_CHUNKS_BY_NAME
-        chunks = chunks_of(uids) | chunks_in(spans) if few else set[int]()
-        if not few or len(chunks) > MAX_CHUNKS_BY_NAME:
-            return await self.whole_index(record)
         if not record.messages or not record.indexed:
             return MailboxIndex()
+        spans = list(ranges)
+        if chunk_count(spans) <= MAX_CHUNKS_BY_NAME:
+            chunks = chunks_of(uids) | chunks_in(spans)
+        else:  # of ranges that reach far beyond what is known
+            chunks = chunks_of(uids) | chunks_among(await self._store.chunks(self.token, record.number), spans)
         return await self._store.index(self.token, record.number, chunks)
 
     async def whole_index(self, record: MailboxRecord) -> MailboxIndex:

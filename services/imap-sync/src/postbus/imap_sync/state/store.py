@@ -147,6 +147,12 @@ class SyncStore:
         except ValueError as error:
             raise IndexLost(str(error)) from error
 
+    async def chunks(self, token: str, number: int) -> list[int]:
+        """Which chunks an index has."""
+        async with store_errors():
+            names = await cast(Awaitable[list[bytes]], self._redis.hkeys(keys.index(token, number)))
+        return [int(name) for raw in names if (name := as_text(raw)) != SETS_FIELD]
+
     async def seen(self, token: str, buckets: Iterable[int]) -> Seen:
         """These buckets of the identities that were announced."""
         numbers = sorted(buckets)
