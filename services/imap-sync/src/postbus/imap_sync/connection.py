@@ -23,6 +23,7 @@ from postbus.imap_sync.beginning import begin_session
 from postbus.imap_sync.dial import Endpoint, dial
 from postbus.imap_sync.fetching import Answering, compose_modifiers, fetch_flags, fetch_rows, stream_section
 from postbus.imap_sync.finding import Finder
+from postbus.imap_sync.glance import glance
 from postbus.imap_sync.idling import Idler
 from postbus.imap_sync.listing import Lister, Names
 from postbus.imap_sync.mailbox_state import MailboxState
@@ -280,6 +281,10 @@ class ImapConnection:
         modifiers = compose_modifiers(changed_since, vanished=False)
         found = await fetch_flags(self._wire, merge(ranges), modifiers=modifiers, answer=self._answering())
         return list(found.items())
+
+    async def glance(self, window: str) -> dict[int, tuple[str, ...]]:
+        """Flags by uid of a window of sequence numbers (`81:100`); too few or too many where it was not that simple."""
+        return await glance(self._wire, window)
 
     async def search(self, criteria: Sequence[str | bytes]) -> list[UidRange]:
         """UID SEARCH: str are keys, bytes are values (`["FROM", b"Jan", "UNSEEN"]`). Sorted, merged ranges."""

@@ -7,6 +7,7 @@ kept is JSON, by mailbox; the mailbox that was not listed for the longest time i
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -31,12 +32,17 @@ class KnownRows:
         """Bytes of all that is kept."""
         return self._size
 
-    def of_mailbox(self, key: MailboxKey) -> dict[int, bytes]:
-        """The rows of a mailbox by uid, as of now."""
+    def knows(self, key: MailboxKey) -> bool:
+        """Whether there are rows of a mailbox."""
+        return key in self._mailboxes
+
+    def pick(self, key: MailboxKey, uids: Iterable[int]) -> dict[int, bytes]:
+        """Those rows of a mailbox that are known, by uid."""
         if key not in self._mailboxes:
             return {}
         self._mailboxes.move_to_end(key)
-        return dict(self._mailboxes[key])
+        rows = self._mailboxes[key]
+        return {uid: row for uid in uids if (row := rows.get(uid))}
 
     def add(self, key: MailboxKey, uid: int, row: bytes) -> None:
         """Keep a row, and forget others for it."""
