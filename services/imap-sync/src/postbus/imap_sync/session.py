@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -22,10 +23,13 @@ from postbus.imap_sync.connection import DroppedAtOnce, ImapConnection
 from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.pool import ConnectionPool
+from postbus.imap_sync.profiles import Profile
 from postbus.imap_sync.sanitiser import Sanitiser
+from postbus.imap_sync.state.commit import Commit
 from postbus.imap_sync.state.live import LiveAccount
 from postbus.imap_sync.state.store import AccountGone, Fenced, StateConflict
 from postbus.imap_sync.states import States, not_usable
+from postbus.imap_sync.subconnections import Subconnections, dump_disabled, plan_subconnections
 from postbus.imap_sync.tuning import Tuning
 from postbus.imap_sync.watch import Pushes, Watcher
 
@@ -53,6 +57,7 @@ class AccountSession:
         self._states = States(live)
         self._backoff = tuning.backoff()
         self._budget = connector.budget(live.account)
+        self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
         self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
         self._new_mail = NewMail(lambda: connector.parts.settings.current, connector.sanitiser)
         self._late = LateMail()
@@ -253,6 +258,7 @@ class AccountSession:
         finally:
             self._watcher = None
             connection.abort()
+            await self._subconnections.end(self._tuning.release_s)
 
     async def _watch(self, connection: ImapConnection, user: str, pushes: Pushes) -> None:
         """Catch up and watch. Returns when the store is away: that is no reason to drop the connection."""
@@ -262,6 +268,7 @@ class AccountSession:
             self._watcher = Watcher(
                 self._live, connection, self._new_mail, self._late, pushes, self._tuning, self._on_changes
             )
+            self._watcher.on_listed = self._keep_subconnections
             await self._watcher.catch_up()
             await self._states.connected()
             self.ready.set()
@@ -297,6 +304,24 @@ class AccountSession:
                 await self._again.wait()
         except TimeoutError:
             return
+
+    async def _keep_subconnections(self, synced: Sequence[MailboxRecord], profile: Profile) -> None:
+        """Once it is known which mailboxes there are: those that were asked for get a connection of their own."""
+        account = self.account
+        wanted, noted = account.record.subconnections, account.disabled_subconnections
+        if not wanted and not noted:
+            return
+        rows, limit = list(self._live.mailboxes()), profile.connections
+        plan = plan_subconnections(wanted, rows, synced, gmail=self.is_gmail, connections=limit)
+        if plan.disabled != noted:
+            await self._live.commit(Commit(fields={"subconnections": dump_disabled(plan.disabled)}))
+            self._live.account = replace(self._live.account, disabled_subconnections=plan.disabled)
+        self._budget.account.limit = limit - 1 - len(plan.paths)
+        self._subconnections.keep(plan.paths)
+
+    async def _open_watching(self, on_event: Callable[[str], None]) -> ImapConnection:
+        account = self.account
+        return await self._connector.connect(account, await self._connector.credentials(account), on_event=on_event)
 
     def _on_changes(self) -> None:
         """The mailboxes are not what idle connections for commands think they are."""

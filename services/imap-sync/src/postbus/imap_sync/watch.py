@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -26,6 +26,7 @@ from postbus.imap_sync.listed import ListingPlan, is_gmail, plan_listing, watche
 from postbus.imap_sync.mailbox_sync import MailboxSync
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.plan import compare_gap_s, needs_pass
+from postbus.imap_sync.profiles import Profile
 from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 from postbus.imap_sync.state.commit import Commit, MailboxChange
 from postbus.imap_sync.state.live import LiveAccount
@@ -38,6 +39,13 @@ JITTER = (0.8, 1.2)
 OVERLAP = timedelta(seconds=10)  # mail may be moved, unseen, between a listing and the looks that follow it
 LINGER_PASSES = 10  # an account that is always busy is in passes for a tenth of the time
 LONGEST_LINGER_S = 1.0
+
+
+OnListed = Callable[[Sequence[MailboxRecord], Profile], Awaitable[None]]  # mailboxes that are synced, main one first
+
+
+async def _nobody(_: Sequence[MailboxRecord], __: Profile) -> None:
+    """Nobody wants to know."""
 
 
 class Pushes:
@@ -88,6 +96,7 @@ class Watcher:
         self._since: dict[str, datetime | None] = {}  # of mailboxes whose first pass did not succeed yet
         self._listed = False
         self.gmail = False
+        self.on_listed: OnListed = _nobody
 
     @property
     def main(self) -> str | None:
@@ -237,6 +246,7 @@ class Watcher:
         self._clocks.list_at = self._now() + self._resync_s()
         changed = await self._look_at_all(plan.statuses)
         self._note_listing(asked_at)
+        await self.on_listed(self._watched(), self._connection.profile)
         return bool(plan.new or plan.gone) or changed
 
     def _without_status(self, plan: ListingPlan, listed: Sequence[ListedMailbox]) -> list[str]:
