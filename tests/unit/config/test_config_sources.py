@@ -124,7 +124,7 @@ def test_everything_that_is_wrong_is_told_at_once(load: Loader) -> None:
     load.write("c.toml", 'nonsense = 1\n[api]\nport = true\nmaxSize = "5X"\n')
     problems = load.problems(
         ["--config=c.toml", "--no.such", "x", "stray", "--log.level", "loud", "--dbs.redis"],
-        {"EENGINE_TIMEOUT": "soon", "EENGINE_NATS": "http://x", "EENGINE_SMTP_SECRET": "x", "VAULT_ADDR": "http://v:1"},
+        {"EENGINE_TIMEOUT": "soon", "EENGINE_NATS": "http://x", "EENGINE_SMTP_ENABLED": "1", "VAULT_ADDR": "http://v:1"},
     )
     text = "\n".join(problems)
     for word in (
@@ -137,7 +137,7 @@ def test_everything_that_is_wrong_is_told_at_once(load: Loader) -> None:
         "--dbs.redis: needs a value",
         "EENGINE_TIMEOUT",
         "EENGINE_NATS",
-        "EENGINE_SMTP_SECRET: the SMTP submission server is not available",
+        "EENGINE_SMTP_ENABLED: needs EENGINE_SMTP_SECRET too",
         "VAULT_ADDR: needs VAULT_ROLE_ID, VAULT_SECRET_ID, VAULT_PATH too",
     ):
         assert word in text, f"{word} not in\n{text}"

@@ -29,6 +29,7 @@ from postbus.common.config_values import (
     RedisUrl,
     SettingsText,
     Size,
+    TlsMode,
     Workers,
     parse_local_addresses,
 )
@@ -38,7 +39,7 @@ from postbus.common.units import compose_duration, compose_size
 DEFAULT_REDIS = "redis://127.0.0.1:6379/8"
 DEFAULT_NATS = "nats://127.0.0.1:4222"
 
-_FILES = ("secret_file", "nats_ca_file", "nats_credentials_file")
+_FILES = ("secret_file", "nats_ca_file", "nats_credentials_file", "smtp_tls_cert_file", "smtp_tls_key_file")
 
 
 class ConfigError(PostbusError):
@@ -118,16 +119,33 @@ class Config(BaseSettings):
         timedelta(seconds=30), description="limit of one attempt to deliver a webhook"
     )
     smtp_secret: Annotated[SecretStr | None, Option("EENGINE_SMTP_SECRET", "--smtp.secret")] = Field(
-        None, description="password of the SMTP submission server, which is not available in this version"
+        None, description="password of the SMTP submission server, which runs when this is set; users are account ids"
+    )
+    smtp_enabled: Annotated[bool | None, Option("EENGINE_SMTP_ENABLED", "--smtp.enabled", flag=True)] = Field(
+        None, description="run the SMTP submission server, or not; unset: when it has a password"
     )
     smtp_host: Annotated[str, Option("EENGINE_SMTP_HOST", "--smtp.host")] = Field(
-        "127.0.0.1", description="address of the SMTP submission server, which is not available in this version"
+        "127.0.0.1", min_length=1, description="address the SMTP submission server listens on"
     )
     smtp_port: Annotated[Port, Option("EENGINE_SMTP_PORT", "--smtp.port")] = Field(
-        2525, description="port of the SMTP submission server, which is not available in this version"
+        2525, ge=0, le=65535, description="port the SMTP submission server listens on"
     )
     smtp_proxy: Annotated[bool, Option("EENGINE_SMTP_PROXY", "--smtp.proxy", flag=True)] = Field(
-        False, description="PROXY protocol of the SMTP submission server, which is not available in this version"
+        False, description="connections to the SMTP submission server begin with a PROXY line, as HAProxy sends it"
+    )
+    smtp_max_message_size: Annotated[Size, Option("EENGINE_MAX_SMTP_MESSAGE_SIZE", "--smtp.maxMessageSize")] = Field(
+        25 * 1024**2, description="limit of a message on the SMTP submission server"
+    )
+    smtp_tls: Annotated[TlsMode, Option("EENGINE_SMTP_TLS")] = Field(
+        TlsMode.STARTTLS,
+        description="how the SMTP submission server uses its certificate: `starttls` or `implicit`; without one it "
+        "speaks no TLS, with one it takes no password without TLS",
+    )
+    smtp_tls_cert_file: Annotated[Path | None, Option("EENGINE_SMTP_TLS_CERT_FILE")] = Field(
+        None, description="certificate (PEM, with its chain) of the SMTP submission server"
+    )
+    smtp_tls_key_file: Annotated[Path | None, Option("EENGINE_SMTP_TLS_KEY_FILE")] = Field(
+        None, description="private key of that certificate, unless it is in the same file"
     )
     vault_addr: Annotated[HttpUrl | None, Option("VAULT_ADDR")] = Field(
         None, description="Vault or OpenBao server that keeps the secret; the four below belong to it"
@@ -233,9 +251,12 @@ def _in_our_words(message: str) -> str:
 
 def _misfits(config: Config, given: Mapping[str, Given]) -> Iterator[tuple[str, str]]:
     """Values that are fine alone and wrong together, or with this version: field and problem."""
-    for name in ("smtp_secret", "smtp_host", "smtp_port", "smtp_proxy"):
-        if name in given and getattr(config, name) != Config.model_fields[name].default:
-            yield name, "the SMTP submission server is not available in this version"
+    if config.smtp_enabled and not config.smtp_secret:
+        yield "smtp_enabled", "needs EENGINE_SMTP_SECRET too"
+    if config.smtp_tls_key_file and not config.smtp_tls_cert_file:
+        yield "smtp_tls_key_file", "needs EENGINE_SMTP_TLS_CERT_FILE too"
+    if "smtp_tls" in given and not config.smtp_tls_cert_file:
+        yield "smtp_tls", "needs EENGINE_SMTP_TLS_CERT_FILE too"
     if config.secret and config.secret_file:
         yield "secret_file", f"{given['secret'].label} is set as well; keep one of them"
     for name in _FILES:

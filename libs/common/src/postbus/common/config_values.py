@@ -33,6 +33,13 @@ class LogLevel(StrEnum):
     FATAL = "fatal"
 
 
+class TlsMode(StrEnum):
+    """How a mail server of ours speaks TLS: after asking for it (RFC 3207), or from the first byte (RFC 8314)."""
+
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
     """An address of this machine that connections may start from, and the name to greet with there."""

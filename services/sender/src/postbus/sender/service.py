@@ -17,6 +17,8 @@ from postbus.sender.queue import AGAIN_S, JobQueue
 from postbus.sender.retry import RetryPolicy
 from postbus.sender.sending import SendHandler
 from postbus.sender.session import Timeouts
+from postbus.sender.submission.limits import SubmissionLimits
+from postbus.sender.submission.server import SubmissionServer
 from postbus.sender.verifying import LoginTester
 
 FILING_LIMITS = LaneLimits(parallel=2, waiting=32, total=256)
@@ -32,10 +34,11 @@ class Tuning:
     gone_after_s: float = GONE_AFTER_S
     first_filing_gap: timedelta = FIRST_GAP
     again_s: float = AGAIN_S
+    submission: SubmissionLimits = field(default_factory=SubmissionLimits)
 
 
 async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
-    """Deliver and file, and try logins for others, until cancelled."""
+    """Deliver and file, take messages by SMTP, and try logins for others, until cancelled."""
     tuning = tuning or Tuning()
     deliverer = Deliverer(parts, tuning.timeouts)
     sender = SendHandler(parts, deliverer, tuning.policy, tuning.gone_after_s)
@@ -44,6 +47,7 @@ async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
         tasks.create_task(JobQueue(parts.bus, SEND_CONSUMER, sender.handle, tuning.lanes, tuning.again_s).run())
         tasks.create_task(JobQueue(parts.bus, FILE_CONSUMER, filer.handle, FILING_LIMITS).run())
         tasks.create_task(deliverer.pool.sweep())
+        tasks.create_task(SubmissionServer(parts, tuning.submission).run())
 
 
 def main() -> None:

@@ -42,10 +42,23 @@ def draw_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def check_port(config: Config) -> None:
-    """ConfigError when somebody else listens where the API is to listen."""
+def check_ports(config: Config) -> None:
+    """ConfigError when somebody else listens where the API, or the SMTP submission server, is to listen."""
+    _check_port("the API", config.host, config.port, "EENGINE_HOST and EENGINE_PORT")
+    if runs_submission(config):
+        _check_port(
+            "the SMTP submission server", config.smtp_host, config.smtp_port, "EENGINE_SMTP_HOST and EENGINE_SMTP_PORT"
+        )
+
+
+def runs_submission(config: Config) -> bool:
+    """Whether the configuration makes the sender listen for SMTP."""
+    return config.smtp_secret is not None and config.smtp_enabled is not False
+
+
+def _check_port(what: str, host: str, port: int, variables: str) -> None:
     try:
-        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, address in {(entry[0], entry[4]) for entry in found}:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,8 +67,8 @@ def check_port(config: Config) -> None:
                 probe.bind(address)
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "choose another address or port with EENGINE_HOST and EENGINE_PORT"
-        raise ConfigError([f"the API can't listen on {config.host}, port {config.port}: {reason}; {hint}"]) from error
+        hint = f"choose another address or port with {variables}"
+        raise ConfigError([f"{what} can't listen on {host}, port {port}: {reason}; {hint}"]) from error
 
 
 async def wait_for_api(config: Config) -> bool:
@@ -85,12 +98,19 @@ def age_of_process() -> float:
 def compose_banner(config: Config) -> str:
     """The lines to print."""
     url = base_url(config)
-    return (
-        f"Postbus is ready ({age_of_process():.1f} s after its start)\n"
-        f"  API   {url}/v1\n"
-        f"  docs  {url}/docs\n"
-        f"  data  {config.data_dir.absolute()}\n"
-    )
+    lines = [
+        f"Postbus is ready ({age_of_process():.1f} s after its start)",
+        f"  API   {url}/v1",
+        f"  docs  {url}/docs",
+        f"  SMTP  {_submission_address(config)}" if runs_submission(config) else "",
+        f"  data  {config.data_dir.absolute()}",
+    ]
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def _submission_address(config: Config) -> str:
+    host = reachable_host(config.smtp_host)
+    return f"[{host}]:{config.smtp_port}" if ":" in host else f"{host}:{config.smtp_port}"
 
 
 async def _ask_health(config: Config) -> bytes:

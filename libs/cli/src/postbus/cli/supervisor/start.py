@@ -13,7 +13,7 @@ import uvloop
 
 from postbus.cli.supervisor.children import Children
 from postbus.cli.supervisor.data_dir import DataDir
-from postbus.cli.supervisor.front import check_port, draw_port
+from postbus.cli.supervisor.front import check_ports, draw_port, runs_submission
 from postbus.cli.supervisor.plan import SERVICES, Service
 from postbus.cli.supervisor.prepared import read_prepared
 from postbus.cli.supervisor.supervisor import Supervisor
@@ -36,7 +36,7 @@ def run_up(argv: Sequence[str], *, sandbox: bool, services: Sequence[Service] = 
     data = DataDir(config.data_dir)
     data.make()
     data.lock()
-    check_port(config)
+    check_ports(config)
     gc.collect()
     gc.freeze()
     children = Children(config)  # forks: no thread and no loop may exist before
@@ -52,8 +52,10 @@ def run_up(argv: Sequence[str], *, sandbox: bool, services: Sequence[Service] = 
 
 
 def _settle(config: Config) -> Config:
-    """The configuration of this instance: a data directory that counts as named, and a port where any would do."""
+    """The configuration of this instance: a data directory that counts as named, and ports where any would do."""
     changes: dict[str, object] = {"data_dir": config.data_dir.absolute()}
     if config.port == 0:
         changes["port"] = draw_port(config.host)
+    if config.smtp_port == 0 and runs_submission(config):
+        changes["smtp_port"] = draw_port(config.smtp_host)
     return config.model_copy(update=changes)
