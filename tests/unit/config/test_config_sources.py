@@ -124,7 +124,12 @@ def test_everything_that_is_wrong_is_told_at_once(load: Loader) -> None:
     load.write("c.toml", 'nonsense = 1\n[api]\nport = true\nmaxSize = "5X"\n')
     problems = load.problems(
         ["--config=c.toml", "--no.such", "x", "stray", "--log.level", "loud", "--dbs.redis"],
-        {"EENGINE_TIMEOUT": "soon", "EENGINE_NATS": "http://x", "EENGINE_SMTP_ENABLED": "1", "VAULT_ADDR": "http://v:1"},
+        {
+            "EENGINE_TIMEOUT": "soon",
+            "EENGINE_NATS": "http://x",
+            "EENGINE_SMTP_ENABLED": "1",
+            "VAULT_ADDR": "http://v:1",
+        },
     )
     text = "\n".join(problems)
     for word in (
