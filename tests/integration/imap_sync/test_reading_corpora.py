@@ -6,6 +6,7 @@ The corpora are not part of the project. Where they lie is `../shared/corpora`, 
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import pytest
 from postbus.common.bus.connection import BusAddress, connect_bus
 from postbus.common.commands import DownloadHead, GetAttachment, GetMessage, GetText, ListMessages
 from postbus.common.ids import AttachmentId, MessageId
-from postbus.imap_sync.operations import OPERATIONS, STREAMS
+from postbus.imap_sync.operations import OPERATIONS, STREAMS, Session
 from tests.integration.imap_sync.reading_session import ReadingSession, open_session
+from tests.integration.imap_sync.syncing import System, until_true
 from tests.mailserver import MailServer
 from tests.servers import NatsServer
+from tests.unit.imap_sync.html.test_html_safety import assert_safe
 
 ROOT = Path(__file__).parents[3]
 CORPORA = Path(os.environ.get("POSTBUS_CORPORA", ROOT.parent / "shared" / "corpora"))
@@ -64,11 +67,11 @@ async def session(mail: MailServer, nats_server: NatsServer) -> AsyncIterator[Re
         await bus.close()
 
 
-async def ask(session: ReadingSession, operation: str, command: Any) -> Any:
+async def ask(session: Session, operation: str, command: Any) -> Any:
     return json.loads(await OPERATIONS[operation](session, command.model_dump_json(by_alias=True).encode(), 30.0))
 
 
-async def download(session: ReadingSession, wanted: str) -> bytes:
+async def download(session: Session, wanted: str) -> bytes:
     pieces: list[bytes] = []
 
     async def reply(_: DownloadHead, body: AsyncIterator[bytes]) -> None:
@@ -111,3 +114,44 @@ async def test_attachments_come_out_as_another_parser_decodes_them(session: Read
             (same if content.split() == expected.read_bytes().split() else other).append(expected.name)
     assert len(same) >= 28
     assert set(other) == set(OTHERWISE)
+
+
+@pytest.mark.parametrize("share", [5, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+async def test_every_message_is_announced_once_and_readable_with_safe_html(system: System, share: int) -> None:
+    """Each `share`-th of them is appended to a mailbox that a real worker watches."""
+    files = messages()[::share]
+    await system.parts.settings_store.write({"notifyWebSafeHtml": True})
+    await system.parts.settings.load()
+    running = await system.start()
+    account = await system.connected()
+
+    def append(client: Any) -> None:
+        for file in files:
+            status, answer = client.append("INBOX", None, None, file.read_bytes().replace(b"\0", b" "))
+            assert status == "OK", (file, answer)
+
+    await system.imap(account, append)
+    await until_true(lambda: len(system.of(account, "messageNew")) >= len(files), "all are announced")
+    announced = Counter(event.data.uid for event in system.of(account, "messageNew"))
+    assert announced == Counter(range(1, len(files) + 1))
+    assert system.of(account, "messageMissing") == [] and not system.repeated()
+
+    session = running.worker.runners[account.token].session
+    page = await ask(session, "messages", ListMessages(account="a", path="INBOX", page_size=1000))
+    assert page["total"] == len(files) == len(page["messages"])
+    for entry in page["messages"]:
+        await read_whole(session, entry, files[entry["uid"] - 1])
+    assert running.worker.runners[account.token].session is session, "the account was never started again"
+
+
+async def read_whole(session: Session, entry: Any, file: Path) -> None:
+    """A message, its text, and all of its attachments."""
+    shown = await ask(session, "message", GetMessage(account="a", message=entry["id"], web_safe_html=True))
+    text = await ask(session, "text", GetText(account="a", text=entry["text"]["id"], web_safe_html=True))
+    assert shown["attachments"] == entry["attachments"] and shown["headers"], file
+    assert text.get("plain") == shown["text"].get("plain"), file
+    if "html" in text:
+        assert text["webSafe"], file
+        assert_safe(text["html"])
+    for attachment in shown["attachments"]:
+        await download(session, attachment["id"])
