@@ -17,6 +17,7 @@ from postbus.common.errors import BadInput
 from postbus.imap_sync.operations import OPERATIONS, STREAMS
 from postbus.imap_sync.session import AccountSession
 
+PATIENCE = 0.8  # of the time that is left, for an account that just starts: then we say that it is not connected yet
 LOAD_S = 5.0  # for the state of an account that was just taken over
 
 FindSession = Callable[[str], Awaitable[AccountSession]]
@@ -59,7 +60,7 @@ class Dispatcher:
         session = await self._find(account)
         session.wake()
         await session.loaded(min(left_s, LOAD_S))
-        session.check_usable()
+        await session.usable(left_s * PATIENCE)
         if (handler := OPERATIONS.get(operation)) is not None:
             async with asyncio.timeout(left_s):
                 reply = await handler(session, message.data, left_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 
 import structlog
@@ -58,7 +58,6 @@ class AccountSession:
         self._backoff = tuning.backoff()
         self._budget = connector.budget(live.account)
         self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
-        self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
         self._new_mail = NewMail(lambda: connector.parts.settings.current, connector.sanitiser)
         self._late = LateMail()
         self._since: float | None = None  # time of the loop at which we were let in
@@ -66,6 +65,7 @@ class AccountSession:
         self._delayed = False  # by the start of many accounts at once
         self._wanted = False
         self._loaded = asyncio.Event()
+        self._known = asyncio.Event()  # which mailboxes there are, or that this can't be told
         self.ready = asyncio.Event()  # all mailboxes were looked at once
         self._watcher: Watcher | None = None
         self._commands: ConnectionPool | None = None
@@ -145,6 +145,15 @@ class AccountSession:
             self._watcher.resync()
         else:
             self.reconnect()
+
+    async def usable(self, limit_s: float) -> None:
+        """Wait until it is known which mailboxes a new account has. AccountNotUsable where no command can work."""
+        hopeful = self.account.record.syncs and self.account.state not in _UNUSABLE
+        if hopeful and not self._live.rows:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._known.wait()
+        self.check_usable()
 
     def check_usable(self) -> None:
         """AccountNotUsable where no command can work now."""
@@ -294,6 +303,7 @@ class AccountSession:
             await step
         except (Unavailable, StateConflict) as error:
             log.warning("state not stored", account=self._live.token, reason=error.message)
+        self._known.set()
 
     async def _wait(self, seconds: float) -> None:
         if seconds <= 0:
@@ -307,6 +317,7 @@ class AccountSession:
 
     async def _keep_subconnections(self, synced: Sequence[MailboxRecord], profile: Profile) -> None:
         """Once it is known which mailboxes there are: those that were asked for get a connection of their own."""
+        self._known.set()
         account = self.account
         wanted, noted = account.record.subconnections, account.disabled_subconnections
         if not wanted and not noted:

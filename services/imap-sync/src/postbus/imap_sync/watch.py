@@ -244,9 +244,11 @@ class Watcher:
         self.gmail = is_gmail(self._connection.capabilities, list(self._live.mailboxes()))
         self._main = next((row.path for row in self._watched()), None)
         self._clocks.list_at = self._now() + self._resync_s()
+        if not self._listed:
+            await self._live.flush()  # from now on commands are answered: the numbers of mailboxes have to be kept
+        await self.on_listed(self._watched(), self._connection.profile)
         changed = await self._look_at_all(plan.statuses)
         self._note_listing(asked_at)
-        await self.on_listed(self._watched(), self._connection.profile)
         return bool(plan.new or plan.gone) or changed
 
     def _without_status(self, plan: ListingPlan, listed: Sequence[ListedMailbox]) -> list[str]:
