@@ -40,7 +40,7 @@ async def test_all_mail_spam_and_trash_are_synced_and_the_others_are_counted(sys
 
 
 async def test_labels_are_read_however_they_are_written(system: System) -> None:
-    """Modified UTF-7, quoted, literals, a leading tilde, system labels (trap 14, quirk 11)."""
+    """Modified UTF-7, quoted, literals, a leading tilde, system labels (trap 14) (quirk 11)."""
     await system.start()
     async with gmail_server() as gmail:
         account = await system.connected(port=gmail.port)

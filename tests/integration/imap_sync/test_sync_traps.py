@@ -3,6 +3,7 @@
 import pytest
 
 from postbus.common.accounts import Account, AccountState
+from postbus.common.metrics import REGISTRY
 from postbus.imap_sync import build, mailbox_sync
 from tests.integration.imap_sync.gmail_imap import ALL, gmail_server
 from tests.integration.imap_sync.odd_imap import odd_server
@@ -95,7 +96,7 @@ async def test_a_server_that_tells_no_uidnext_is_synced(system: System) -> None:
 
 
 async def test_uidvalidity_that_select_does_not_tell_is_asked_of_status(system: System) -> None:
-    """Missing in SELECT, and one of more than 31 bits (traps 19, 20)."""
+    """Missing in SELECT, and one of more than 31 bits (trap 19) (trap 20)."""
     await system.start()
     async with odd_server(validity=(None, 4_294_967_295)) as odd:
         account = await system.connected(port=odd.port)
@@ -243,3 +244,17 @@ async def test_a_count_that_stays_equal_hides_neither_what_went_nor_what_came(sy
         await system.start("w2")
         await until_true(lambda: told(system, account) == [1, 2, 3], "what came")
         assert (await system.event(account, "messageDeleted")).data.uid == 1
+
+
+async def test_a_message_that_appears_among_old_ones_is_a_hole_that_is_told_and_counted(system: System) -> None:
+    await system.start()
+    before = REGISTRY.get_sample_value("sync_holes_total") or 0.0
+    async with odd_server() as odd:
+        account = await system.connected(port=odd.port)
+        odd.arrive(1, 3)
+        await until_true(lambda: told(system, account) == [1, 3], "both")
+        odd.uids.insert(1, 2)
+        odd.arrive(4)
+        await until_true(lambda: sorted(told(system, account)) == [1, 2, 3, 4], "the one between")
+        assert REGISTRY.get_sample_value("sync_holes_total") == before + 1
+        assert await messages(system, account) == 4

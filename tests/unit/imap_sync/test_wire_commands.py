@@ -201,7 +201,7 @@ async def test_return_options_that_are_refused_are_dropped_one_group_at_a_time_a
 
 
 async def test_gmail_before_special_use_is_asked_by_xlist() -> None:
-    """No subscriptions told: everything is subscribed (quirk 36)."""
+    """A localised INBOX is known by its flag (quirk 10). No subscriptions told: all is subscribed (quirk 36)."""
 
     async def play(peer: Peer) -> None:
         await peer.answer(b'XLIST "" "*"', b'* XLIST (\\Inbox) "/" "Posteingang"', b'* XLIST (\\Spam) "/" Spam')

@@ -31,6 +31,7 @@ WEBHOOK_REQ = Histogram(
 )
 OUTBOX_DEPTH = Gauge("outbox_depth", "Events committed and not yet acknowledged by the bus", registry=REGISTRY)
 FENCED = Counter("fenced_writes", "Writes refused because another worker owns the account", registry=REGISTRY)
+HOLES = Counter("sync_holes", "Messages that a mail server did not tell of and a compare found", registry=REGISTRY)
 RENDERED_HTML = Counter("rendered_html", "Messages whose HTML was asked for web-safe", ["outcome"], registry=REGISTRY)
 VAULT_UP = Gauge("vault_up", "Whether the last read from Vault worked; absent without Vault", registry=None)
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import structlog
 
-from postbus.common import telemetry
+from postbus.common import metrics, telemetry
 from postbus.common.accounts import MailboxRecord
 from postbus.common.errors import CommandRefused
 from postbus.imap_sync.arrivals import find_unannounced
@@ -285,8 +285,6 @@ class MailboxSync:
         vanished = merge((*seen.vanished, *subtract(known, present)))
         diff = compare(index, [*seen.rows, *(Row(uid, flags) for uid, flags in found)], vanished=vanished)
         diff.new = [row for row in diff.new if not contains(parse_set(record.late), row.uid)]
-        if found and "QRESYNC" in self._connection.enabled:
-            log.info("hole healed", account=self._live.token, path=record.path, messages=len(found))
         return index, diff
 
     async def _apply(
@@ -297,6 +295,7 @@ class MailboxSync:
         diff: Diff,
         late: tuple[UidRange, ...],
     ) -> bool:
+        self._count_holes(record, diff)
         progress = Progress(self._live, record, index, late)
         for uid in diff.gone:
             await progress.delete(uid)
@@ -307,6 +306,13 @@ class MailboxSync:
         uid_next = max([seen.uid_next, *(row.uid + 1 for row in diff.new[-1:])])
         state = {"uid_next": uid_next, "highest_modseq": seen.highest_modseq} if seen.last else {}
         return await progress.finish(**state)
+
+    def _count_holes(self, record: MailboxRecord, diff: Diff) -> None:
+        """Messages among those that were dealt with long ago: the server told of none of them, or we forgot."""
+        holes = sum(row.uid < (record.uid_next or 0) for row in diff.new)
+        if holes:
+            metrics.HOLES.inc(holes)
+            log.warning("hole healed", account=self._live.token, path=record.path, messages=holes)
 
     # announcing
 
