@@ -43,6 +43,7 @@ OPERATIONS = (
     "GET /v1/settings",
     "POST /v1/settings",
     "GET /v1/stats",
+    "GET /v1/logs/{account}",
 )
 
 

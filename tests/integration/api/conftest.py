@@ -47,6 +47,7 @@ class ScriptedOwner:
             "reconnect",
             "sync",
             "flush",
+            "connections",
             "quota",
         )
         await rpc.serve(bus, "ee.rpc.*", {name: self._handler(name) for name in (*operations, *changes)})

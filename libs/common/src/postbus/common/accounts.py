@@ -110,6 +110,7 @@ class AccountRecord(Stored):
     path_since: Instant | None = None
     subconnections: tuple[str, ...] = ()
     imap_indexer: Indexer = "full"
+    logs: bool = False
     imap: ImapSettings | None = None
     smtp: SmtpSettings | None = None
     smtp_ehlo_name: str | None = None
@@ -144,6 +145,14 @@ class LastError(Stored):
     response: str
     server_response_code: str
     description: str | None = None
+
+
+class SyncError(Stored):
+    """The mailbox that could not be synced, and why."""
+
+    path: str
+    time: Instant
+    error: str
 
 
 class SmtpStatus(Stored):
@@ -182,6 +191,7 @@ class Account:
     last_error: LastError | None = None
     sync_time: str | None = None
     smtp_status: SmtpStatus | None = None
+    sync_error: SyncError | None = None
     sealed: dict[str, str] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     connected_before: bool = False

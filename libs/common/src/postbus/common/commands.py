@@ -31,6 +31,10 @@ class Command(BaseModel):
     account: str
 
 
+class CountConnections(Command):
+    """`connections`: how many connections to the mail server are open. Answer: a number, in any state."""
+
+
 class CountMailboxes(Command):
     """`mailboxes`: live counters of all mailboxes. Answer: `{path: {messages, unseen} | {error}}`."""
 

@@ -106,6 +106,18 @@ class HeaderSetting(BaseModel):
     value: str = Field("", max_length=10_240, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$", description="Its value")
 
 
+class LogSetting(BaseModel):
+    """Which accounts have a log of what happens with their mail servers, and how long that gets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    all: Flag = Field(False, description="Log for all accounts, not only for those that have `logs`")
+    max_log_lines: int = Field(10_000, ge=0, le=1_000_000, description="Most lines of one account; 0 keeps none")
+    accounts: list[Annotated[str, Field(max_length=256)]] = Field(
+        [], max_length=1_000, description="Ids of accounts to log for, whatever these themselves say"
+    )
+
+
 class ServiceSettings(BaseModel):
     """All settings; None where nobody decided. `effective_*` say what then holds."""
 
@@ -132,6 +144,7 @@ class ServiceSettings(BaseModel):
     imap_indexer: Annotated[Indexer, BeforeValidator(trimmed)] | None = Field(
         None, description="How accounts registered from now on are indexed; unset: full"
     )
+    logs: LogSetting | None = Field(None, description="Logs of accounts; unset: of those that have `logs`")
     ignore_mail_cert_errors: Flag | None = Field(None, description="Trust any certificate of mail servers")
     proxy_enabled: Flag | None = Field(None, description="Connect to mail servers through `proxyUrl`; off unless true")
     proxy_url: ProxyUrl | None = Field(
@@ -174,9 +187,15 @@ class ServiceSettings(BaseModel):
         """Most characters per text type in messageNew."""
         return 2_097_152 if self.notify_text_size is None else self.notify_text_size
 
+    def log_lines(self, account: str, *, wanted: bool) -> int:
+        """How many lines the log of an account keeps, 0 for none; `wanted` is the account's own switch."""
+        logs = self.logs or _LOGS
+        return logs.max_log_lines if wanted or logs.all or account in logs.accounts else 0
+
     def wants_event(self, event: str) -> bool:
         """Whether the global target gets this event."""
         return self.webhook_events is None or "*" in self.webhook_events or event in self.webhook_events
 
 
+_LOGS = LogSetting()
 SETTING_NAMES: dict[str, str] = {(field.alias or name): name for name, field in ServiceSettings.model_fields.items()}

@@ -35,7 +35,7 @@ ServerInput = ImapInput | ImapChange | SmtpInput | SmtpChange
 Settings = TypeVar("Settings", bound=ServerSettings)
 
 _LOGIN_FIELDS = {"auth", "use_auth_server", "partial"}
-_PLAIN_FIELDS = ("name", "email", "notify_from", "smtp_ehlo_name")
+_PLAIN_FIELDS = ("name", "email", "notify_from", "logs", "smtp_ehlo_name")
 
 
 @dataclass(slots=True)

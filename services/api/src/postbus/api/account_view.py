@@ -20,6 +20,7 @@ def account_view(account: Account) -> dict[str, Any]:
         "path": list(record.path),
         "subconnections": list(record.subconnections),
         "imapIndexer": record.imap_indexer,
+        "logs": record.logs,
         "smtpStatus": _smtp_status(account),
         "sendOnly": record.imap is None and record.smtp is not None,
     }
@@ -28,6 +29,8 @@ def account_view(account: Account) -> dict[str, Any]:
             view[proto] = _server_view(account, proto)
     if disabled := [note for note in account.disabled_subconnections if note.path in record.subconnections]:
         view["disabledSubconnections"] = [note.model_dump(by_alias=True) for note in disabled]
+    if account.sync_error is not None and record.syncs:
+        view["syncError"] = account.sync_error.model_dump(mode="json", by_alias=True)
     if record.webhooks_custom_headers:
         view["webhooksCustomHeaders"] = mask_headers(record.webhooks_custom_headers)
     return view

@@ -17,6 +17,7 @@ from postbus.api.routes import (
     docs,
     downloads,
     flush,
+    logs,
     mailboxes,
     messages,
     search,
@@ -35,6 +36,7 @@ def create_app() -> FastAPI:
     for router in (
         accounts.router,
         flush.router,
+        logs.router,
         messages.mailboxes,
         mailboxes.router,
         messages.router,

@@ -50,6 +50,7 @@ TAGS = [
     {"name": "Mailbox", "description": "The mailboxes of an account"},
     {"name": "Message", "description": "Listings, messages, their text and attachments"},
     {"name": "Multi Message Actions", "description": "Changing, moving and deleting all messages a search finds"},
+    {"name": "Logs", "description": "What happened between an account and its mail servers"},
     {"name": "Submit", "description": "Sending messages"},
     {"name": "Settings", "description": "Settings of the running system: webhooks, the authentication server ..."},
     {"name": "Stats", "description": "What this installation does, and whether it can"},

@@ -9,9 +9,11 @@ from postbus.api.account_view import shown_state
 from postbus.common import ids
 from postbus.common.bus import rpc
 from postbus.common.bus.download import Download, open_download
-from postbus.common.commands import Command, owner_subject
+from postbus.common.commands import Command, CountConnections, owner_subject
 from postbus.common.errors import AccountNotUsable, NotFound, PostbusError, Unavailable
 from postbus.common.service import Parts
+
+COUNT_S = 0.5  # an account is told all the same
 
 
 async def ask_owner(parts: Parts, operation: str, command: Command, *, deadline_s: float) -> bytes:
@@ -29,6 +31,21 @@ async def ask_owner(parts: Parts, operation: str, command: Command, *, deadline_
     except PostbusError as error:
         await explain(parts, command.account, error)
         raise
+
+
+async def count_connections(parts: Parts, account_id: str, deadline_s: float) -> int | None:
+    """How many IMAP connections of an account are open; None where its owner does not say so at once."""
+
+    async def nobody() -> None:
+        raise Unavailable("nobody owns the account")
+
+    subject = owner_subject(ids.account_token(account_id), "connections")
+    limit_s = min(deadline_s, COUNT_S)
+    command = CountConnections(account=account_id)
+    try:
+        return int(await rpc.call(parts.bus, subject, command, deadline_s=limit_s, when_unowned=nobody))
+    except (PostbusError, ValueError):
+        return None
 
 
 @asynccontextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from postbus.common.account_log import AccountLog
 from postbus.common.accounts import Account
 from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
@@ -16,6 +18,7 @@ from postbus.imap_sync.budget import Budget, Slots
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
 from postbus.imap_sync.profiles import profile_of_host
 from postbus.imap_sync.sanitiser import Sanitiser
+from postbus.imap_sync.trace import ConnectionTrace
 from postbus.imap_sync.tuning import Tuning
 
 LEFT_FOR_COMMANDS = 3  # of the logins to a host at the same time
@@ -35,6 +38,8 @@ class Connector:
     watching: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     sanitiser: Sanitiser = field(default_factory=Sanitiser)
     slots: dict[str, Slots] = field(default_factory=dict)
+    logs: dict[str, AccountLog] = field(default_factory=dict)
+    _opened: dict[str, list[weakref.ref[ImapConnection]]] = field(default_factory=dict)
 
     def budget(self, account: Account) -> Budget:
         """The connections of an account for commands and downloads, one being left to the watching connection."""
@@ -65,9 +70,35 @@ class Connector:
         async with self._turn(account, watching=on_event is not None and not urgent):
             try:
                 endpoint = await self._endpoint(account)
-                return await open_connection(endpoint, credentials, on_event=on_event, deadline_s=self.tuning.connect_s)
+                account_log = self.logs.get(account.token)
+                trace = ConnectionTrace(account_log, "watch" if on_event else "command") if account_log else None
+                connection = await open_connection(
+                    endpoint, credentials, on_event=on_event, deadline_s=self.tuning.connect_s, trace=trace
+                )
+                self._count(account.token, connection)
+                return connection
             except AuthenticationFailed as error:
                 raise LoginRefused(error.message, code=error.code, **error.details) from error
+
+    def connections(self, token: str) -> int:
+        """How many connections of an account are open."""
+        return len(self._open_ones(token))
+
+    def follow(self, token: str, account_log: AccountLog) -> None:
+        """Tell this log what happens on the connections of an account."""
+        self.logs[token] = account_log
+
+    def forget(self, token: str, account_log: AccountLog) -> None:
+        """The account is somebody else's business, unless it has been started again."""
+        if self.logs.get(token) is account_log:
+            del self.logs[token]
+            self._opened.pop(token, None)
+
+    def _count(self, token: str, connection: ImapConnection) -> None:
+        self._opened[token] = [*self._open_ones(token), weakref.ref(connection)]
+
+    def _open_ones(self, token: str) -> list[weakref.ref[ImapConnection]]:
+        return [ref for ref in self._opened.get(token, ()) if (one := ref()) is not None and not one.closed]
 
     async def _endpoint(self, account: Account) -> Endpoint:
         imap = account.record.imap

@@ -47,6 +47,7 @@ from postbus.imap_sync.protocol.values import (
 )
 from postbus.imap_sync.quotas import fetch_quota
 from postbus.imap_sync.selecting import SelectAnswer, compose_parameters
+from postbus.imap_sync.trace import ConnectionTrace
 from postbus.imap_sync.wire import LONG_S, Wire
 
 __all__ = ["Endpoint", "ImapConnection", "open_connection"]
@@ -71,8 +72,11 @@ async def open_connection(
     *,
     on_event: OnEvent | None = None,
     deadline_s: float = 30.0,
+    trace: ConnectionTrace | None = None,
 ) -> ImapConnection:
     """Connect, secure, log in and enable what the sync needs. `on_event` hears the label of every push that matters.
+
+    `trace` is told of every command.
 
     AuthenticationFailed with the server's text, and in `details["alert"]` what it wants people to read; ConnectFailed
     (`ETIMEDOUT`, `ECONNREFUSED`, `ENOTFOUND`, `ETLS`, ...), DroppedAtOnce being one of them, also when
@@ -82,6 +86,9 @@ async def open_connection(
     try:
         async with asyncio.timeout(deadline_s):
             wire, capabilities = await dial(endpoint, state.on_untagged, limit_s=deadline_s)
+            if trace is not None:
+                wire.follow(trace)
+                trace.opened(endpoint.host, endpoint.port, secure=endpoint.secure, greeting=wire.greeting)
             try:
                 await begin_session(wire, state, capabilities, endpoint, credentials)
                 return ImapConnection(wire, state)

@@ -58,6 +58,9 @@ class Dispatcher:
             await rpc.bus_respond(message, b"{}", {})
             return
         session = await self._find(account)
+        if operation == "connections":
+            await rpc.bus_respond(message, b"%d" % session.connections, {})
+            return
         session.wake()
         await session.loaded(min(left_s, LOAD_S))
         await session.usable(left_s * PATIENCE)

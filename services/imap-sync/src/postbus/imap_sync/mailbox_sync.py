@@ -16,7 +16,7 @@ import structlog
 
 from postbus.common import metrics, telemetry
 from postbus.common.accounts import MailboxRecord
-from postbus.common.errors import CommandRefused
+from postbus.common.errors import CommandRefused, ProtocolError
 from postbus.imap_sync.arrivals import find_unannounced
 from postbus.imap_sync.build import Builder, Reason, reason_of
 from postbus.imap_sync.connection import ImapConnection
@@ -25,6 +25,7 @@ from postbus.imap_sync.late_mail import LateMail
 from postbus.imap_sync.looking import GMAIL, fetch_marks, mark_items
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.opening import open_mailbox, with_validity
+from postbus.imap_sync.passes import noted_pass
 from postbus.imap_sync.plan import Route, has_to_compare, plan_pass
 from postbus.imap_sync.progress import Progress
 from postbus.imap_sync.protocol.ranges import MAX_UID, contains, cut, merge, parse_set, subtract, to_ranges
@@ -75,8 +76,14 @@ class MailboxSync:
         record = self._live.mailbox(path)
         if record is None:
             return False
-        with telemetry.span("sync mailbox", account=self._live.token):
-            return await self._run(record, full=full, since=since, lost=lost)
+        try:
+            with telemetry.span("sync mailbox", account=self._live.token), noted_pass(self._live, path, full=full):
+                changed = await self._run(record, full=full, since=since, lost=lost)
+        except (CommandRefused, ProtocolError) as error:
+            await self._live.note_sync_error(path, error.message)
+            raise
+        await self._live.clear_sync_error(path)
+        return changed
 
     async def build_empty(self, record: MailboxRecord, status: MailboxStatus) -> None:
         """A mailbox without messages, as STATUS told, is indexed without looking at it."""

@@ -67,6 +67,7 @@ class AccountRunner:
         self._outbox.close()
         await end_tasks([self._drain] if self._drain else [], limit_s=self._tuning.release_s)
         self.session.close()
+        await self.session.log.close()
 
     async def _run(self, delay_s: float) -> None:
         backoff = self._tuning.backoff()

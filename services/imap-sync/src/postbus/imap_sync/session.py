@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import structlog
 
+from postbus.common.account_log import AccountLog
 from postbus.common.accounts import Account, AccountState, MailboxRecord
 from postbus.common.bus.connection import Bus
 from postbus.common.errors import AuthenticationFailed, ConnectionLost, DeadlineExceeded, PostbusError, Unavailable
@@ -54,7 +55,8 @@ class AccountSession:
         self._live = live
         self._connector = connector
         self._tuning = tuning
-        self._states = States(live)
+        self.log = self._account_log()
+        self._states = States(live, self.log)
         self._backoff = tuning.backoff()
         self._budget = connector.budget(live.account)
         self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
@@ -71,7 +73,24 @@ class AccountSession:
         self._commands: ConnectionPool | None = None
         self._transfers: ConnectionPool | None = None
 
+    def _account_log(self) -> AccountLog:
+        """The log of the account; on and off as the settings say at the moment."""
+        record, settings = self.account.record, self._connector.parts.settings
+        account_log = AccountLog(
+            self._connector.parts.redis,
+            self._live.token,
+            lambda: settings.current.log_lines(record.account, wanted=record.logs),
+        )
+        self._live.log = account_log
+        self._connector.follow(self._live.token, account_log)
+        return account_log
+
     # what operations see
+
+    @property
+    def connections(self) -> int:
+        """How many connections to the mail server are open."""
+        return self._connector.connections(self._live.token)
 
     @property
     def account(self) -> Account:
@@ -211,6 +230,7 @@ class AccountSession:
             if pool is not None:
                 pool.close()
         self._states.close()
+        self._connector.forget(self._live.token, self.log)
 
     async def _live_once(self, delay_s: float) -> float:
         """One attempt and the life that follows; returns how many seconds to wait before the next one."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import structlog
 
 from postbus.common import metrics
+from postbus.common.account_log import AccountLog
 from postbus.common.accounts import Account, AccountState, LastError
 from postbus.common.errors import AccountNotUsable, PostbusError
 from postbus.common.events import (
@@ -33,8 +34,9 @@ _FAILED = (AccountState.AUTHENTICATION_ERROR, AccountState.CONNECT_ERROR)
 class States:
     """Moves one account from state to state."""
 
-    def __init__(self, live: LiveAccount) -> None:
+    def __init__(self, live: LiveAccount, account_log: AccountLog) -> None:
         self._live = live
+        self._log = account_log
         self._shown: AccountState | None = None
 
     @property
@@ -111,6 +113,7 @@ class States:
     ) -> None:
         """`last_error` True keeps it. What makes the event one of its own is its time and the state it led from."""
         account = self._live.account
+        before = account.state
         fields: dict[str, str | None] = {"state": state.value}
         if not isinstance(last_error, bool):
             fields["lastError"] = last_error.model_dump_json(by_alias=True) if last_error else None
@@ -118,7 +121,9 @@ class States:
         if connected_before:
             fields["connectedBefore"] = "1"
             account = replace(account, connected_before=True)
-        events = [self._live.seal(event, iso(now()), account.state.value)] if event else []
+        events = [self._live.seal(event, iso(now()), before.value)] if event else []
+        code = last_error.server_response_code if isinstance(last_error, LastError) else None
+        self._log.add("account", event="state", state=state.value, before=before.value, code=code)
         await self._live.commit(Commit(events=events, fields=fields))
         self._live.account = replace(account, state=state)
         self._count(state)

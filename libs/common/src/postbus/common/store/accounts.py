@@ -19,6 +19,7 @@ from postbus.common.accounts import (
     LastError,
     MailboxRecord,
     SmtpStatus,
+    SyncError,
 )
 from postbus.common.errors import Conflict, NotFound
 from postbus.common.events import Envelope
@@ -105,6 +106,7 @@ class AccountStore:
             numbers = await self._redis.hkeys(keys.numbers(token))
             indexes = [keys.index(token, int(name[2:])) for raw in numbers if (name := as_text(raw)).startswith("n:")]
             listed = [keys.mailboxes(token), keys.numbers(token), keys.seen(token), keys.outbox(token)]
+            listed += [keys.log(token), keys.log_state(token)]
             fetched = [keys.credentials(token, proto) for proto in ("imap", "smtp")]
             await self._redis.delete(keys.account(token), *listed, *fetched, *indexes)
         await self._index_as_it_is(token, account.record.account)
@@ -215,6 +217,7 @@ def _account(token: str, row: Mapping[Any, Any]) -> Account | None:
     if "record" not in values:
         return None
     error, smtp_status = values.get("lastError"), values.get("smtpStatus")
+    sync_error = values.get("syncError")
     return Account(
         token=token,
         record=AccountRecord.model_validate_json(values["record"]),
@@ -224,6 +227,7 @@ def _account(token: str, row: Mapping[Any, Any]) -> Account | None:
         last_error=LastError.model_validate_json(error) if error else None,
         sync_time=values.get("syncTime"),
         smtp_status=SmtpStatus.model_validate_json(smtp_status) if smtp_status else None,
+        sync_error=SyncError.model_validate_json(sync_error) if sync_error else None,
         sealed=_prefixed(values, "sealed:"),
         counters={name: int(count) for name, count in _prefixed(values, "count:").items()},
         connected_before="connectedBefore" in values,

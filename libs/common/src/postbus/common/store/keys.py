@@ -40,6 +40,16 @@ def outbox(token: str) -> str:
     return f"ee:{{{token}}}:ob"
 
 
+def log(token: str) -> str:
+    """List with a life time: the lines of the account's log."""
+    return f"ee:{{{token}}}:log"
+
+
+def log_state(token: str) -> str:
+    """Hash with a life time: bytes in the log, lines that are gone from it, name of the last batch."""
+    return f"ee:{{{token}}}:log:state"
+
+
 def submission(token: str, queue_id: str) -> str:
     """Hash: how far a submission got."""
     return f"ee:{{{token}}}:q:{queue_id}"

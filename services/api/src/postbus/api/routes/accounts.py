@@ -15,7 +15,7 @@ from starlette.responses import Response
 from postbus.api.account_changes import Changed, changed_account, new_account
 from postbus.api.account_view import account_summary, account_view, shown_state
 from postbus.api.document import errors_of
-from postbus.api.owner import ask_owner
+from postbus.api.owner import ask_owner, count_connections
 from postbus.api.requests import AccountId, DeadlineS, JsonRoute, PartsOf
 from postbus.api.schemas.account_answers import (
     AccountAnswer,
@@ -108,7 +108,10 @@ async def read(
     account: AccountId, query: Annotated[AccountQuery, Query()], parts: PartsOf, deadline_s: DeadlineS
 ) -> Response:
     """Everything that is stored about an account; passwords and tokens read `******`."""
-    view = account_view(await parts.accounts.get(account))
+    stored = await parts.accounts.get(account)
+    view = account_view(stored)
+    if stored.record.syncs and (connections := await count_connections(parts, account, deadline_s)) is not None:
+        view = {**view, "connections": connections}
     if query.quota:
         view = {**view, "quota": await _quota(parts, account, deadline_s)}
     return _json(view)

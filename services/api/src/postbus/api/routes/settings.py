@@ -67,6 +67,8 @@ def shown_setting(settings: ServiceSettings, name: str) -> Any:
         return bool(value)
     if name in _URLS:
         return mask_url(value)
+    if name == "logs" and value is not None:
+        return value.model_dump(by_alias=True)
     if name == "webhooksCustomHeaders" and value is not None:
         return mask_headers(value)
     return value

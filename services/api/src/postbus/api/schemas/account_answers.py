@@ -106,6 +106,15 @@ class RoutingAnswer(Output):
     local_address: Given[str] = Field(None, description="Address of ours it came from")
     proxy: Given[str] = Field(None, description="Proxy it went through, without its login")
     name: Given[str] = Field(None, description="Name the server was greeted with")
+    requested_local_address: Given[str] = Field(None, description="Address of ours that the message asked for")
+
+
+class SyncErrorAnswer(Output):
+    """A mailbox that can't be synced."""
+
+    path: str = Field(description="Path of the mailbox")
+    time: Instant = Field(description="When it was first noticed")
+    error: str = Field(description="Words of the mail server", examples=["Mailbox is locked"])
 
 
 class SmtpStatusAnswer(Output):
@@ -175,6 +184,11 @@ class AccountAnswer(AccountSummary):
     smtp: Given[SmtpAnswer] = Field(None, description="The SMTP side")
     webhooks_custom_headers: Given[list[HeaderAnswer]] = Field(None, description="Headers added to webhooks")
     smtp_status: SmtpStatusAnswer | None = Field(None, description="How the last delivery ended")
+    sync_error: Given[SyncErrorAnswer] = Field(None, description="A mailbox that can't be synced")
+    connections: Given[int] = Field(
+        None, description="Open connections to its IMAP server; absent where nobody can tell now", examples=[1]
+    )
+    logs: bool = Field(False, description="Whether a log of the account is kept")
     send_only: bool = Field(False, description="It has no IMAP side")
     quota: GivenOrFalse[QuotaAnswer] = Field(
         None, description="With `quota=true`; `false` where the mail server tells of no limit or can't be asked now"

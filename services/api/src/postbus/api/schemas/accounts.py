@@ -32,6 +32,8 @@ MAX_PATHS = 1000
 MAX_SUBCONNECTIONS = 100
 MAX_HEADERS = 100
 
+LOGS = "Keep a log of what happens between the account and its mail servers, without secrets and contents"
+
 Path = Annotated[MailboxPath, Field(description="A mailbox path, or a special use such as `\\Sent`")]
 Subconnection = Annotated[
     str,
@@ -245,6 +247,7 @@ class AccountInput(_AccountFields):
         None,
         description="`full` tells of every change, `fast` of new mail only; the setting if not given",
     )
+    logs: bool = Field(False, description=LOGS)
     imap: GivenOrFalse[ImapInput] = Field(None, description="The IMAP side; `false` for none")
     smtp: GivenOrFalse[SmtpInput] = Field(None, description="The SMTP side; `false` for none")
 
@@ -258,6 +261,7 @@ class AccountChange(_AccountFields):
 
     name: Given[Name] = Field(None, description="Name of the owner, as recipients see it")
     notify_from: Moment | None = Field(None, description="Messages older than this raise no messageNew")
+    logs: Given[bool] = Field(None, description=LOGS)
     imap: GivenOrFalse[ImapChange] = Field(None, description="The IMAP side; `false` removes it")
     smtp: GivenOrFalse[SmtpChange] = Field(None, description="The SMTP side; `false` removes it")
 

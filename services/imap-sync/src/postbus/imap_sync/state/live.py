@@ -9,11 +9,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from postbus.common.accounts import Account, MailboxRecord
+from postbus.common.account_log import AccountLog
+from postbus.common.accounts import Account, MailboxRecord, SyncError
 from postbus.common.events import Envelope, Event, seal_event
-from postbus.common.times import iso
+from postbus.common.times import iso, now
 from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.protocol.values import UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name
@@ -22,6 +24,7 @@ from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_amon
 from postbus.imap_sync.state.store import SyncStore
 
 MAX_CHUNKS_BY_NAME = 64  # where it may be more, it is asked first which there are
+MAX_REASON_CHARS = 1024  # of a server's words
 MAX_DEFERRED_SIZE = 512 * 1024  # bytes
 
 
@@ -35,6 +38,7 @@ class LiveAccount:
         self.outbox = outbox
         self.rows: dict[str, bytes] = {}
         self.listed_at: datetime | None = None  # when all mailboxes were last listed and looked at
+        self.log: AccountLog | None = None  # for people
         self._commit = ""
         self._last_number = 0
         self._seen_from: int | None = None
@@ -147,6 +151,23 @@ class LiveAccount:
             self._seen_from = begins or self._seen_from
         if whole.events:
             self.outbox.wake(waiting, whole.events)
+
+    async def note_sync_error(self, path: str, reason: str) -> None:
+        """Keep which mailbox can't be synced, and why, with the server's words."""
+        error = SyncError(path=path, time=now(), error=reason[:MAX_REASON_CHARS])
+        known = self.account.sync_error
+        if known is None or (known.path, known.error) != (error.path, error.error):
+            await self._put_sync_error(error)
+
+    async def clear_sync_error(self, path: str) -> None:
+        """This mailbox was synced; so much for what was noted of it, or of one that is gone."""
+        known = self.account.sync_error
+        if known is not None and (known.path == path or known.path not in self.rows):
+            await self._put_sync_error(None)
+
+    async def _put_sync_error(self, error: SyncError | None) -> None:
+        self.account = replace(self.account, sync_error=error)
+        await self.commit(Commit(fields={"syncError": error.model_dump_json(by_alias=True) if error else None}))
 
     def _note(self, commit: Commit) -> None:
         for change in commit.mailboxes:

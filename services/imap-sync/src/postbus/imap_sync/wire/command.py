@@ -39,6 +39,7 @@ class InFlight(Command):  # type: ignore[misc]
         self.begun = self.written = False
         self.interrupted = False  # of IDLE: it is to end
         self.owes_done = False  # of IDLE: DONE is still to be sent
+        self.told: Callable[[Status | None, BaseException | None], None] | None = None  # hears how it ended
         self._total: asyncio.TimerHandle | None = None
         self.suspend()
 
@@ -96,6 +97,9 @@ class InFlight(Command):  # type: ignore[misc]
 
     def _end(self) -> None:
         self.stop()
+        told, self.told = self.told, None
+        if told is not None:
+            told(self.status, self._exception)
         self.wake.set()
 
     def _timeout_callback(self) -> None:

@@ -29,6 +29,7 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         self.framer = ResponseFramer()
         self.greeting: asyncio.Future[Status] = loop.create_future()
         self.lost: PostbusError | None = None
+        self.on_lost: Callable[[PostbusError], None] | None = None
         self.running: InFlight | None = None
         self.capabilities: frozenset[str] = frozenset()
         self.queued = 0  # commands that wait for their turn
@@ -173,6 +174,8 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         if self.lost is not None:
             return
         self.lost = error
+        if self.on_lost is not None:
+            self.on_lost(error)
         self.state = LOGOUT
         if self.transport is not None:
             self.transport.abort()

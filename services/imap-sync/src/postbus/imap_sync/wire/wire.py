@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from postbus.common.errors import CommandRefused, ConnectionLost, DeadlineExceeded
 from postbus.imap_sync.patience import Patience
@@ -15,6 +15,9 @@ from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.responses import Status
 from postbus.imap_sync.wire.command import Handler, InFlight
 from postbus.imap_sync.wire.sending import WireProtocol
+
+if TYPE_CHECKING:
+    from postbus.imap_sync.trace import ConnectionTrace
 
 COMMAND_S: Final = 60.0  # from the command to its tagged response, or between two signs of life
 TOTAL_S: Final = 300.0  # for a whole command, however lively the server is
@@ -31,7 +34,13 @@ class Wire:
     def __init__(self, protocol: WireProtocol, greeting: Status) -> None:
         self._protocol = protocol
         self.greeting = greeting
+        self._trace: ConnectionTrace | None = None
         self.longest_wait_s = 0.0  # in one go, when the server asks us to slow down; 0: its refusal is final
+
+    def follow(self, trace: ConnectionTrace) -> None:
+        """Tell what happens from here on."""
+        self._trace = trace
+        self._protocol.on_lost = trace.closed
 
     @property
     def closed(self) -> bool:
@@ -155,7 +164,10 @@ class Wire:
         def on_timeout() -> None:
             protocol.fail(DeadlineExceeded(f"the server did not answer {name} in time"))
 
-        return InFlight(protocol.new_tag(), name, on_response, on_timeout, timeout_s, total_s)
+        command = InFlight(protocol.new_tag(), name, on_response, on_timeout, timeout_s, total_s)
+        if self._trace is not None and self._trace.on:
+            command.told = self._trace.command(arguments)
+        return command
 
 
 async def _wait_until(condition: Callable[[], bool], wake: asyncio.Event, max_s: float) -> None:
