@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html import escape, unescape
 from typing import Final
 
@@ -23,6 +24,7 @@ _ENDS: Final = {
     name: re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE)
     for name in ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "svg", "math")
 }
+_unescape: Final = lru_cache(maxsize=1024)(unescape)  # a message uses the same few, often
 _NUL: Final = "\0"  # no parser shows it, and some stop there
 _SPACES: Final = re.compile(r"[ \t\r\f\v\xa0]+")
 _LINES: Final = re.compile(r"\n[ \n]*\n ?")
@@ -39,7 +41,7 @@ def text_to_html(text: str) -> str:
 def html_to_text(html: str) -> str:
     """What a reader would see of HTML, roughly: without tags, and with lines where blocks begin and end."""
     text = _TAG.sub("", _BLOCK.sub("\n", _shown(html)))
-    text = _REFERENCE.sub(lambda reference: unescape(reference[0]), text)
+    text = _REFERENCE.sub(lambda reference: _unescape(reference[0]), text)
     return _LINES.sub("\n\n", _SPACES.sub(" ", text)).strip()
 
 
