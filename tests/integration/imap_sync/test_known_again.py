@@ -3,6 +3,7 @@
 import asyncio
 import imaplib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -15,6 +16,7 @@ from postbus.common.accounts import Account
 from postbus.common.store import keys
 from postbus.common.times import now
 from tests.integration.imap_sync.syncing import System, until_true
+from tests.integration.imap_sync.test_worker_crash import crashing_worker, steady
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +155,29 @@ async def test_a_move_is_known_by_the_next_worker(system: System) -> None:
     await system.imap(account, lambda client: client.uid("MOVE", "1", "Archive"), "Work")
     await system.start("w2")
     assert (await system.event(account, "messageNew", 2)).data.seems_like_new is False
+
+
+async def test_a_worker_that_is_killed_anywhere_around_a_reset_tells_all_of_what_came_and_none_of_it_twice(
+    system: System,
+) -> None:
+    """Where it saw that the mailbox was away for a moment, the mail of the new one is told, and does not seem new."""
+    account = await system.add()
+    mails: list[Mail] = []
+    async with crashing_worker(system, crashes=4, seed=3) as process:
+        over = asyncio.create_task(steady(process))
+        await system.imap(account, lambda client: client.create("Work"))
+        while not over.done():
+            mails.append(mail(f"mail {len(mails)}"))
+            await system.imap(account, replaced(mails))
+            await asyncio.sleep(0.3)
+        await over
+        mails.append(mail(f"mail {len(mails)}"))
+        await system.imap(account, put(mails[-1:]))
+        expected = {f"mail {number}" for number in range(len(mails))}
+        await until_true(lambda: set(subjects(system, account)) == expected, "all that came")
+    new = Counter(event.data.subject for event in system.of(account, "messageNew") if event.data.seems_like_new)
+    assert new == dict.fromkeys(expected, 1)
+    assert not system.repeated()
 
 
 async def test_identities_cost_one_command_a_batch(system: System) -> None:
