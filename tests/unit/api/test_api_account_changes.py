@@ -147,3 +147,11 @@ def test_a_subconnection_that_is_not_opened_is_shown_with_the_reason() -> None:
     view = account_view(Account("a", record, new_generation(), 0, disabled_subconnections=notes))
     assert view["subconnections"] == ["INBOX", "Work"]
     assert view["disabledSubconnections"] == [{"path": "INBOX", "reason": "why"}]
+
+
+def test_imap4rev2_can_be_disabled_though_it_is_never_enabled() -> None:
+    record = registered(imap={**IMAP, "disableIMAP4rev2": True}).record
+    assert record.imap is not None and record.imap.disable_imap4rev2
+    view = account_view(Account("a", record, new_generation(), 0))
+    assert view["imap"]["disableIMAP4rev2"] is True
+    assert AccountRecord.model_validate_json(record.model_dump_json(by_alias=True)) == record

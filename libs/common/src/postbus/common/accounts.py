@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from postbus.common.times import Instant
@@ -65,6 +65,7 @@ class ImapSettings(ServerSettings):
 
     resync_delay: int = 900
     disabled: bool = False
+    disable_imap4rev2: bool = Field(False, alias="disableIMAP4rev2")  # as it is for all: it is never enabled
     sent_mail_path: str | None = None
     drafts_mail_path: str | None = None
     junk_mail_path: str | None = None

@@ -74,6 +74,7 @@ class ImapAnswer(_Server):
 
     resync_delay: int = Field(900, description="Seconds between full comparisons with the server")
     disabled: Given[bool] = Field(None, description="The account does not connect")
+    disable_imap4rev2: bool = Field(False, alias="disableIMAP4rev2", description="Use IMAP4rev1, as is done anyway")
     sent_mail_path: str | None = Field(None, description="Mailbox for sent messages")
     drafts_mail_path: str | None = Field(None, description="Mailbox for drafts")
     junk_mail_path: str | None = Field(None, description="Mailbox for junk")

@@ -117,6 +117,9 @@ class _ImapOptions(_Login):
         900, description="Seconds between full comparisons with the server"
     )
     disabled: Given[bool] = Field(None, description="Keep the settings, but do not connect")
+    disable_imap4rev2: Given[bool] = Field(
+        None, alias="disableIMAP4rev2", description="Use IMAP4rev1, as is done in any case: IMAP4rev2 is never enabled"
+    )
     sent_mail_path: MailboxPath | None = Field(None, description="Mailbox for sent messages, over what is detected")
     drafts_mail_path: MailboxPath | None = Field(None, description="Mailbox for drafts, over what is detected")
     junk_mail_path: MailboxPath | None = Field(None, description="Mailbox for junk, over what is detected")
