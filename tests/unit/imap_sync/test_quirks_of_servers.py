@@ -486,7 +486,6 @@ async def test_a_server_that_is_busy_may_idle_again_later() -> None:
 
     async def play(peer: Peer) -> None:
         await peer.answer(b"IDLE", status=THROTTLED)
-        await peer.answer(b"NOOP")
         tag = await peer.command(b"IDLE")
         peer.send(b"+ idling", tag + b" OK enough")
 

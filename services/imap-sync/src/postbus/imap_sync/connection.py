@@ -48,7 +48,7 @@ from postbus.imap_sync.protocol.values import (
 from postbus.imap_sync.quotas import fetch_quota
 from postbus.imap_sync.selecting import SelectAnswer, compose_parameters
 from postbus.imap_sync.trace import ConnectionTrace
-from postbus.imap_sync.wire import LONG_S, Wire
+from postbus.imap_sync.wire import FLAGS, LONG_S, SELECTING, Wire
 
 __all__ = ["Endpoint", "ImapConnection", "open_connection"]
 
@@ -232,12 +232,14 @@ class ImapConnection:
 
     async def _select(self, path: str, name: Argument, known: KnownState | None, *, read_only: bool) -> Selected:
         parameters = compose_parameters(self.enabled, known)
-        answer = SelectAnswer(path)
+        answer = SelectAnswer(path, resyncs="QRESYNC" in parameters)
         self._state.enter(None)
         verb = "EXAMINE" if read_only else "SELECT"
         arguments = [verb, name, *([parameters] if parameters else [])]
         try:
-            status = await self._wire.run(*arguments, on_response=answer.on_response)
+            status = await self._wire.run(
+                *arguments, on_response=answer.on_response, limit=FLAGS if answer.resyncs else SELECTING
+            )
         except CommandRefused as error:
             if error.status != "BAD" or not parameters or refusal(error).busy:
                 raise
@@ -446,10 +448,10 @@ class ImapConnection:
         self._wire.abort()
 
     def _answering(self) -> Answering:
-        return Answering(self._on_stray, self._is_empty)
+        return Answering(self._on_stray, self._count)
 
-    def _is_empty(self) -> bool:
-        return self.selected is not None and self.exists == 0
+    def _count(self) -> int | None:
+        return self.exists if self.selected is not None else None
 
     def _on_stray(self, row: Fetched) -> None:
         self._state.note("FETCH")

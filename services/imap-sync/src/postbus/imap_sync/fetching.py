@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -13,25 +14,42 @@ from postbus.imap_sync.protocol.arguments import text
 from postbus.imap_sync.protocol.fetches import broken_row, is_row, origin_of, parse_flags_row, parse_row, section_key
 from postbus.imap_sync.protocol.flags import Flags
 from postbus.imap_sync.protocol.framer import Response
-from postbus.imap_sync.protocol.ranges import compose_set, contains, split, to_ranges
+from postbus.imap_sync.protocol.ranges import compose_set, contains, count, split, to_ranges
 from postbus.imap_sync.protocol.responses import parse_untagged, parse_vanished, refusal
 from postbus.imap_sync.protocol.values import Fetched, UidRange, Vanished
-from postbus.imap_sync.wire import Handler, Wire
+from postbus.imap_sync.wire import FLAGS, ROWS, Handler, Limit, Wire
 
 _LIGHT = frozenset({"UID", "FLAGS", "MODSEQ"})  # items that unsolicited rows have too
 _FETCH_S = 90.0  # without a sign of life
 _EMPTY_TRIES = 3
+_METADATA = 32 * 1024  # bytes of a message
+_SPARE = 16 * 1024 * 1024  # bytes, for those that have more
+_NEWS = 20_000  # rows that may come beside those of the messages there are
+_MANY = 1_000  # messages asked for at once
+_PARTIAL = re.compile(r"<\d+\.(\d{1,9})>$")
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """How answers are taken: what becomes of rows that were not asked for, and whether the mailbox is empty.
+    """How answers are taken: what becomes of rows that were not asked for, and how many messages the mailbox has.
 
     quirk_empty_mailbox: some servers refuse any set of messages where there are none.
     """
 
     on_stray: Callable[[Fetched], None]
-    is_empty: Callable[[], bool]
+    exists: Callable[[], int | None]  # None where no mailbox is selected
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to ask for."""
+        return self.exists() == 0
+
+    @property
+    def flags_limit(self) -> Limit:
+        """How much the answer may be where flags are asked for: every message once, and some that are new."""
+        exists = self.exists()
+        rows = FLAGS.responses if exists is None else min(2 * exists + _NEWS, FLAGS.responses)
+        return Limit(rows, FLAGS.size)
 
 
 def compose_modifiers(changed_since: int | None, *, vanished: bool) -> str:
@@ -85,14 +103,15 @@ async def _fetch_set(
     """One FETCH, repeated while the server asks us to slow down; what it gave before that is not given again."""
     heavy = not all(item.upper() in _LIGHT for item in items)
     command = text(words, f"({' '.join(dict.fromkeys(items))})", modifiers)
+    limit = _limit_of(items, asked) if heavy else answer.flags_limit
     patience = Patience(wire.longest_wait_s)
     given: set[int] = set()
     while True:
         before = frozenset(given)
         try:
-            async with aclosing(wire.stream(command, accept=_is_ours, timeout_s=_FETCH_S)) as rows:
+            async with aclosing(wire.stream(command, accept=_is_ours, timeout_s=_FETCH_S, limit=limit)) as rows:
                 async for pieces in rows:
-                    row = _parse(pieces)
+                    row = _parse(wire, pieces)
                     if row is None:
                         continue
                     if isinstance(row, Vanished):
@@ -104,7 +123,7 @@ async def _fetch_set(
                         yield row
             return
         except CommandRefused as error:
-            if _only_gone(error) or answer.is_empty():
+            if _only_gone(error) or answer.is_empty:
                 return
             await patience.wait(error)
 
@@ -120,7 +139,7 @@ async def fetch_flags(wire: Wire, ranges: Sequence[UidRange], *, modifiers: str,
             return True
         if not is_row(pieces[0]):
             return False
-        slow = _parse(pieces)
+        slow = _parse(wire, pieces)
         if isinstance(slow, Fetched) and slow.uid is not None and slow.flags is not None:
             found[slow.uid] = slow.flags
         elif isinstance(slow, Fetched):
@@ -129,7 +148,7 @@ async def fetch_flags(wire: Wire, ranges: Sequence[UidRange], *, modifiers: str,
 
     for group in split(ranges):
         command = text("UID FETCH", compose_set(group), "(UID FLAGS)", modifiers)
-        await _run_fetch(wire, command, on_response, answer)
+        await _run_fetch(wire, command, on_response, answer, answer.flags_limit)
     if len(ranges) == 1:
         first, last = ranges[0].first, ranges[0].last
         return {uid: flags for uid, flags in found.items() if first <= uid <= last}
@@ -180,7 +199,7 @@ async def _fetch_one(wire: Wire, uid: int, item: str, key: str, offset: int, ans
     def on_response(pieces: Response) -> bool:
         if not is_row(pieces[0]):
             return False
-        row = _parse(pieces)
+        row = _parse(wire, pieces)
         if not isinstance(row, Fetched) or row.uid != uid:
             return False
         if origin_of(pieces) in (None, offset):
@@ -191,13 +210,26 @@ async def _fetch_one(wire: Wire, uid: int, item: str, key: str, offset: int, ans
     return next((row for row in rows if key in row.sections), rows[-1] if rows else None)
 
 
-async def _run_fetch(wire: Wire, command: str, on_response: Handler, answer: Answering) -> None:
+async def _run_fetch(wire: Wire, command: str, on_response: Handler, answer: Answering, limit: Limit = ROWS) -> None:
     """A FETCH whose rows are taken as they come."""
     try:
-        await wire.run(command, on_response=on_response, timeout_s=_FETCH_S, total_s=900.0)
+        await wire.run(command, on_response=on_response, timeout_s=_FETCH_S, total_s=900.0, limit=limit)
     except CommandRefused as error:
-        if not _only_gone(error) and not answer.is_empty():
+        if not _only_gone(error) and not answer.is_empty:
             raise
+
+
+def _limit_of(items: Sequence[str], asked: Sequence[UidRange] | None) -> Limit:
+    """How much the answer may be, and with it what is in memory: what was asked for, and a generous share for the rest.
+
+    Metadata of a message is 1 KB; some have thousands of recipients. Sections are as long as asked for.
+    """
+    partials = [_PARTIAL.search(item) for item in items if "[" in item]
+    if not all(partials):
+        return ROWS
+    messages = min(count(asked) if asked else _MANY, _MANY)
+    sections = sum(int(partial[1]) for partial in partials if partial)
+    return Limit(ROWS.responses, min(_SPARE + messages * (_METADATA + sections), ROWS.size))
 
 
 def _is_ours(pieces: Response) -> bool:
@@ -208,7 +240,7 @@ def _is_earlier(text: bytes) -> bool:
     return text[2:10].upper() == b"VANISHED" and b"(EARLIER)" in text[:24].upper()
 
 
-def _parse(pieces: Response) -> Fetched | Vanished | None:
+def _parse(wire: Wire, pieces: Response) -> Fetched | Vanished | None:
     """A row; what can't be understood of it is left out, and without a uid it is nothing."""
     if not is_row(pieces[0]):
         untagged = parse_untagged(pieces[0])
@@ -216,6 +248,7 @@ def _parse(pieces: Response) -> Fetched | Vanished | None:
     try:
         return parse_row(pieces)
     except ProtocolError:
+        wire.tolerate(sum(map(len, pieces)))
         return broken_row(pieces)
 
 

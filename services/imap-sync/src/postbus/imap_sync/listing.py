@@ -13,13 +13,15 @@ from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.responses import parse_untagged, refusal
 from postbus.imap_sync.protocol.utf7 import encode_utf7
 from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
-from postbus.imap_sync.wire import Wire
+from postbus.imap_sync.wire import Limit, Wire
 
 SUBSCRIBED = "\\subscribed"
 MAX_MAILBOXES = 50_000  # of one account; more is no honest server
 _WILDCARDS = frozenset("*%")
 _NAMES_PER_LIST = 100  # mailboxes in one LIST with patterns
 _MAX_LIST_CHARS = 4_000
+
+_LISTING = Limit(2 * MAX_MAILBOXES + 10_000, 32 * 1024 * 1024)  # each with its status
 
 Rows = dict[bytes, ListedMailbox]  # by the name as the server wrote it
 
@@ -253,7 +255,7 @@ class Lister:
                         return False
             return True
 
-        await self._wire.run(*command, on_response=on_response)
+        await self._wire.run(*command, on_response=on_response, limit=_LISTING)
         for raw, row in rows.items():
             self._names.learn(row.path, raw)
         return {raw: replace(row, status=statuses.get(raw)) for raw, row in rows.items()}

@@ -34,6 +34,7 @@ class SelectAnswer:
     """Collects the untagged responses of a SELECT."""
 
     path: str
+    resyncs: bool = False  # whether rows and VANISHED are answers (RFC 7162, 3.2.5) and not news
     exists: int = 0
     codes: dict[str, Status] = field(default_factory=dict)
     vanished: list[UidRange] = field(default_factory=list)
@@ -71,9 +72,9 @@ class SelectAnswer:
                 self.exists = untagged.number or 0
             case "OK" | "NO":
                 self._take_code(pieces)
-            case "VANISHED":
+            case "VANISHED" if self.resyncs:
                 self.vanished.extend(parse_vanished(pieces[0][untagged.start :]).ranges)
-            case "FETCH":
+            case "FETCH" if self.resyncs:
                 self._take_row(pieces)
 
     def _take_code(self, pieces: Response) -> None:

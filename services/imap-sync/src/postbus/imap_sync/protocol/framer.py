@@ -13,9 +13,10 @@ from postbus.common.errors import ProtocolError
 
 Response = list[bytes]  # text at even places, literals at odd ones; never empty
 
-MAX_LINE: Final = 4 * 1024 * 1024  # bytes between two literals; an ENVELOPE with 10,000 recipients has 0.6 MB
+MAX_LINE: Final = 1536 * 1024  # bytes between two literals; an ENVELOPE with 10,000 recipients has 0.6 MB
 MAX_NUMBERS_LINE: Final = 16 * 1024 * 1024  # of answers that list uids: 50,000 of them make 289 KB
 MAX_RESPONSE: Final = 64 * 1024 * 1024  # bytes of one response with its literals
+MAX_ORDINARY_RESPONSE: Final = 16 * 1024 * 1024  # the same of one that brings no message
 MAX_LITERALS: Final = 10_000  # of one response
 
 _LITERAL = re.compile(rb"(?:^|(?<=[ (\[\]>]))~?\{(\d{1,20})\}$")  # literal8 of RFC 3516 too
@@ -26,9 +27,10 @@ _NUMBERS = re.compile(rb"\x00*\* (?:E?SEARCH|VANISHED|SORT)\b", re.IGNORECASE)
 class ResponseFramer:
     """Cuts a stream of bytes into responses. ProtocolError above a limit; the framer is of no use afterwards."""
 
-    __slots__ = ("_left", "_partial", "_partial_size", "_pieces", "_size")
+    __slots__ = ("_left", "_partial", "_partial_size", "_pieces", "_size", "max_response")
 
     def __init__(self) -> None:
+        self.max_response = MAX_ORDINARY_RESPONSE
         self._pieces: list[bytes] = []  # of the response that has begun
         self._size = 0  # bytes of those
         self._partial: list[bytes] = []  # of the line or literal that has begun
@@ -39,6 +41,10 @@ class ResponseFramer:
     def idle(self) -> bool:
         """Whether no response has begun: every byte so far belongs to one that was returned."""
         return not (self._pieces or self._partial)
+
+    def swallows(self, size: int) -> bool:
+        """Whether so many bytes are all part of the literal that has begun."""
+        return self._left >= size
 
     def feed(self, data: bytes) -> list[Response]:
         """Take the next bytes; return the responses they complete, often none."""
@@ -104,7 +110,7 @@ class ResponseFramer:
             return False
         size = int(mark[1])
         self._add(line[: mark.start()])
-        if self._size + size > MAX_RESPONSE or len(self._pieces) > 2 * MAX_LITERALS:
+        if self._size + size > self.max_response or len(self._pieces) > 2 * MAX_LITERALS:
             raise ProtocolError("the server sent a response that is too large")
         if size:
             self._left = size
@@ -127,5 +133,5 @@ class ResponseFramer:
     def _add(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._size += len(piece)
-        if self._size > MAX_RESPONSE:
+        if self._size > self.max_response:
             raise ProtocolError("the server sent a response that is too large")

@@ -39,6 +39,7 @@ _REV2: Final = frozenset(  # RFC 9051, Appendix E
     }
 )
 _MAX_TEXT: Final = 2_000  # characters of a server's text that we keep
+_LONGEST_LIST: Final = 64 * 1024  # characters of a list of capabilities
 _MAX_SHARED: Final = 2_000  # characters of a list of capabilities that is remembered
 _NO_LONGER_THERE = re.compile(r"no longer exist|do(?:es)? not exist", re.IGNORECASE)
 _BUSY = re.compile(r"throttl|too many|try again|temporar|suggested backoff|server busy|unavailable", re.IGNORECASE)
@@ -128,7 +129,7 @@ def parse_capabilities(text: str) -> frozenset[str]:
 
 
 def _capabilities(text: str) -> frozenset[str]:
-    names = frozenset(text.upper().split())
+    names = frozenset(text[:_LONGEST_LIST].upper().split())
     return names | _REV2 if "IMAP4REV2" in names and "IMAP4REV1" not in names else names
 
 

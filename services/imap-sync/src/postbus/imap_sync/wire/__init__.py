@@ -7,7 +7,7 @@ before the next one, or, where bytes of ours are missing, a closed connection.
 """
 
 from postbus.imap_sync.wire.client import connect
-from postbus.imap_sync.wire.command import Handler
+from postbus.imap_sync.wire.command import FLAGS, ROWS, SELECTING, Handler, Limit
 from postbus.imap_sync.wire.wire import LONG_S, Wire
 
-__all__ = ["LONG_S", "Handler", "Wire", "connect"]
+__all__ = ["FLAGS", "LONG_S", "ROWS", "SELECTING", "Handler", "Limit", "Wire", "connect"]

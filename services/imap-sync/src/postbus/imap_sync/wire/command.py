@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
+from typing import Final, cast
 
 from aioimaplib.aioimaplib import Command
 
-from postbus.common.errors import AuthenticationFailed, CommandRefused, PostbusError
+from postbus.common.errors import AuthenticationFailed, CommandRefused, PostbusError, ProtocolError
 from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.responses import Status
 
 Handler = Callable[[Response], bool]  # takes an untagged response; whether it was meant for it
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much an answer may be: no honest server comes near it, and an endless one ends there."""
+
+    responses: int
+    size: int  # bytes
+
+
+PLENTY: Final = 60_000  # responses, more than we ask for at once
+ORDINARY: Final = Limit(200_000, 48 * 1024 * 1024)  # a list of 50,000 mailboxes, the uids of 2 million messages
+SELECTING: Final = Limit(120_000, 16 * 1024 * 1024)  # what is new in the mailbox that is left comes along
+FLAGS: Final = Limit(600_000, 49 * 1024 * 1024)  # of messages, 50,000 of which are asked for at once
+ROWS: Final = Limit(600_000, 128 * 1024 * 1024)  # with content
 
 
 class InFlight(Command):  # type: ignore[misc]
@@ -27,12 +43,15 @@ class InFlight(Command):  # type: ignore[misc]
         on_timeout: Callable[[], None],
         timeout_s: float,
         total_s: float,
+        limit: Limit = ORDINARY,
     ) -> None:
         self._on_timeout = on_timeout
         self._total_s = total_s
         super().__init__(name, tag, timeout=timeout_s)
         self.on_response = on_response
         self.raw_tag = tag.encode()
+        self.limit = limit
+        self.taken = self.received = 0  # responses and bytes
         self.status: Status | None = None
         self.prompts: deque[bytes] = deque()
         self.wake = asyncio.Event()
@@ -47,6 +66,21 @@ class InFlight(Command):  # type: ignore[misc]
     def done(self) -> bool:
         """Whether it has its tagged response, or will never get one."""
         return bool(self._event.is_set())
+
+    def take(self) -> bool:
+        """One more response is for it; whether they should come more slowly. ProtocolError when there is no end."""
+        self.taken += 1
+        if self.taken < PLENTY:
+            return False
+        if self.taken > self.limit.responses:
+            raise ProtocolError("the server's answer has no end")
+        return self.taken % 1000 == 0
+
+    def receive(self, size: int) -> None:
+        """So many bytes came while it is in flight. ProtocolError when there is no end of them."""
+        self.received += size
+        if self.received > self.limit.size:
+            raise ProtocolError("the server's answer has no end")
 
     def start(self) -> None:
         """It is its turn: the clock runs."""

@@ -13,6 +13,7 @@ from postbus.imap_sync.protocol import responses
 from postbus.imap_sync.protocol.framer import Response, ResponseFramer
 from postbus.imap_sync.protocol.responses import Status
 from postbus.imap_sync.wire.command import InFlight
+from postbus.imap_sync.wire.inflow import Inflow, Strays
 
 _MAX_PROMPTS: Final = 8  # continuations nobody has read
 
@@ -27,11 +28,14 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         self.idle_queue = self._idle_event = self.state_condition = None  # 4 KB a connection, of no use to us
         self.on_untagged = on_untagged
         self.framer = ResponseFramer()
+        self._strays = Strays()
+        self._inflow = Inflow(loop, self._take, self.framer.swallows)
         self.greeting: asyncio.Future[Status] = loop.create_future()
         self.lost: PostbusError | None = None
         self.on_lost: Callable[[PostbusError], None] | None = None
         self.running: InFlight | None = None
         self.capabilities: frozenset[str] = frozenset()
+        self.nonsense = 0  # bytes
         self.queued = 0  # commands that wait for their turn
         self._lock = asyncio.Lock()
         self._abandoned: InFlight | None = None
@@ -44,25 +48,39 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         """Cut into responses and hand out. A server that breaks the protocol loses the connection."""
         if self.lost is not None:
             return
+        if self.running is not None and self._moves(self.running):
+            self.running.touch()
+        self._inflow.receive(d)
+
+    def _take(self, data: bytes) -> None:
+        """The next slice of what arrived."""
+        if self.lost is not None:
+            return
         try:
             if self._sealing:
                 raise ProtocolError("the server sent something between STARTTLS and TLS")
-            if self.running is not None and self._moves(self.running):
-                self.running.touch()
-            for pieces in self.framer.feed(d):
+            if self.running is not None:
+                self.running.receive(len(data))
+            for pieces in self.framer.feed(data):
                 if self.lost is not None:
                     return
                 if self._sealing:
                     raise ProtocolError("the server sent something behind its answer to STARTTLS")
                 self._dispatch(pieces)
-            if self._sealing and not self.framer.idle:
+            if self._sealing and not (self.framer.idle and self._inflow.empty):
                 raise ProtocolError("the server sent something behind its answer to STARTTLS")
         except PostbusError as error:
             self.fail(error)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        super().connection_made(transport)
+        self._inflow.transport = transport
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Everybody who waits hears it now."""
         super().connection_lost(exc)
+        self._inflow.finish()
         self.fail(ConnectionLost(f"the connection was lost: {exc}" if exc else "the server closed the connection"))
 
     def _moves(self, command: InFlight) -> bool:
@@ -84,11 +102,19 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         command = self.running or self._abandoned
         if not self.greeting.done():
             self._on_greeting(pieces[0])
-        elif command is None or command.on_response is None or not command.on_response(pieces):
+        elif command is not None and command.on_response is not None and command.on_response(pieces):
+            if command.take():
+                self._inflow.rest()
+        else:
+            self._take_stray()
             if pieces[0][:5].upper() == b"* BYE":
                 self._on_bye(pieces[0][2:])
             else:
                 self.on_untagged(pieces)
+
+    def _take_stray(self) -> None:
+        if self._strays.take(self.loop.time):
+            self._inflow.rest()
 
     def _on_greeting(self, text: bytes) -> None:
         status = responses.parse_status(text[2:])
@@ -108,6 +134,7 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
     def _on_continuation(self, text: bytes) -> None:
         command = self.running or self._abandoned
         if command is None:
+            self._take_stray()
             return
         if command.owes_done and command is self._abandoned:
             self._write_done(command)
@@ -134,6 +161,8 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
             raise ConnectionLost(text.decode("ascii", "replace"))
         elif command is not None and (status := responses.parse_status(text)) and status.status in ("NO", "BAD"):
             self._finish(command, status, text)  # quirk_no_tag
+        else:
+            self._take_stray()
 
     def _finish(self, command: InFlight, status: Status, line: bytes) -> None:
         command.finish(status, line)
@@ -150,7 +179,7 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         """Let the server wait: whoever reads the answers is slower than it is."""
         if self._reading and self.lost is None:
             self._reading = False
-            self.transport.pause_reading()
+            self._inflow.hold()
             if self.running is not None:
                 self.running.suspend()
 
@@ -159,9 +188,9 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         if not self._reading:
             self._reading = True
             if self.lost is None:
-                self.transport.resume_reading()
                 if self.running is not None:
                     self.running.touch()
+                self._inflow.release()
 
     def check_alive(self) -> None:
         """ConnectionLost when nothing can be asked any more."""
@@ -176,6 +205,7 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         self.lost = error
         if self.on_lost is not None:
             self.on_lost(error)
+        self._inflow.close()
         self.state = LOGOUT
         if self.transport is not None:
             self.transport.abort()

@@ -13,8 +13,8 @@ from aioimaplib.aioimaplib import Response as TaggedResponse
 from postbus.common.errors import ConnectionLost, DeadlineExceeded
 from postbus.imap_sync.protocol import responses
 from postbus.imap_sync.protocol.arguments import Argument
-from postbus.imap_sync.protocol.framer import Response
-from postbus.imap_sync.wire.command import InFlight
+from postbus.imap_sync.protocol.framer import MAX_ORDINARY_RESPONSE, MAX_RESPONSE, Response
+from postbus.imap_sync.wire.command import ORDINARY, InFlight
 from postbus.imap_sync.wire.receiving import Receiver
 
 QUEUE_S: Final = 120.0  # until it is our turn
@@ -52,6 +52,7 @@ class WireProtocol(Receiver):
             await self._drained()
             self.check_alive()
             self.running = command
+            self.framer.max_response = MAX_RESPONSE if command.limit.size > ORDINARY.size else MAX_ORDINARY_RESPONSE
             command.start()
             try:
                 yield
@@ -165,6 +166,7 @@ class WireProtocol(Receiver):
     async def start_tls(self, context: ssl.SSLContext, hostname: str) -> None:
         """Go on under TLS; what the server said in the clear about itself no longer counts."""
         self.transport = await self.loop.start_tls(self.transport, self, context, server_hostname=hostname)
+        self._inflow.transport = self.transport
         self._sealing = False
         self.capabilities = frozenset()
 

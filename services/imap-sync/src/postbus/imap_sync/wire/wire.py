@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from postbus.common.errors import CommandRefused, ConnectionLost, DeadlineExceeded
+from postbus.common.errors import CommandRefused, ConnectionLost, DeadlineExceeded, ProtocolError
 from postbus.imap_sync.patience import Patience
 from postbus.imap_sync.protocol.arguments import Argument
 from postbus.imap_sync.protocol.framer import Response
 from postbus.imap_sync.protocol.responses import Status
-from postbus.imap_sync.wire.command import Handler, InFlight
+from postbus.imap_sync.wire.command import ORDINARY, ROWS, Handler, InFlight, Limit
 from postbus.imap_sync.wire.sending import WireProtocol
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ LONG_S: Final = 3600.0  # the same for those that move much data
 IDLE_REPLY_S: Final = 20.0  # for the continuation after IDLE and the answer after DONE
 HIGH_WATER: Final = 1024 * 1024  # bytes of unread rows above which we stop reading
 LOW_WATER: Final = 256 * 1024
+TOLERATED: Final = 32 * 1024  # bytes of a row that may be malformed, as those of some servers are
+MOST_NONSENSE: Final = 4 * 1024 * 1024  # bytes beyond that, of one connection: seconds of parsing
 BREATH: Final = 50  # rows that are handed out before the event loop may do something else; 5 ms of parsing
 
 
@@ -62,6 +64,7 @@ class Wire:
         on_response: Handler | None = None,
         timeout_s: float = COMMAND_S,
         total_s: float = TOTAL_S,
+        limit: Limit = ORDINARY,
     ) -> Status:
         """Run a command; the first argument is its name. CommandRefused for NO and BAD, DeadlineExceeded.
 
@@ -69,7 +72,7 @@ class Wire:
         """
         patience = Patience(self.longest_wait_s)
         while True:
-            command = self._command(arguments, on_response, timeout_s, total_s)
+            command = self._command(arguments, on_response, timeout_s, total_s, limit)
             await self._protocol.execute(command, arguments=arguments)
             try:
                 return command.result()
@@ -77,7 +80,7 @@ class Wire:
                 await patience.wait(error)
 
     async def stream(
-        self, *arguments: Argument, accept: Handler, timeout_s: float = COMMAND_S
+        self, *arguments: Argument, accept: Handler, timeout_s: float = COMMAND_S, limit: Limit = ROWS
     ) -> AsyncGenerator[Response, None]:
         """Run a command and yield the untagged responses it accepts; reads no more than the consumer can take."""
         rows: deque[Response] = deque()
@@ -95,7 +98,7 @@ class Wire:
             return True
 
         protocol = self._protocol
-        command = self._command(arguments, on_response, timeout_s, LONG_S)
+        command = self._command(arguments, on_response, timeout_s, LONG_S, limit)
         async with protocol.in_flight(command):
             await protocol.write(command, arguments)
             while rows or not command.done:
@@ -141,6 +144,14 @@ class Wire:
                 await protocol.end_idle(command)
         command.result()
 
+    def tolerate(self, size: int) -> None:
+        """Something of that size made no sense. ProtocolError, and the end, for who sends much of it."""
+        self._protocol.nonsense += max(size - TOLERATED, 0)
+        if self._protocol.nonsense > MOST_NONSENSE:
+            error = ProtocolError("the server sends too much that makes no sense")
+            self._protocol.fail(error)
+            raise error
+
     def interrupt(self) -> None:
         """End an IDLE that is in flight."""
         self._protocol.interrupt_idle()
@@ -156,7 +167,12 @@ class Wire:
         self._protocol.fail(ConnectionLost(reason))
 
     def _command(
-        self, arguments: Sequence[Argument], on_response: Handler | None, timeout_s: float, total_s: float
+        self,
+        arguments: Sequence[Argument],
+        on_response: Handler | None,
+        timeout_s: float,
+        total_s: float,
+        limit: Limit = ORDINARY,
     ) -> InFlight:
         name = cast("str", arguments[0]).split(" ", 1)[0]
         protocol = self._protocol
@@ -164,7 +180,7 @@ class Wire:
         def on_timeout() -> None:
             protocol.fail(DeadlineExceeded(f"the server did not answer {name} in time"))
 
-        command = InFlight(protocol.new_tag(), name, on_response, on_timeout, timeout_s, total_s)
+        command = InFlight(protocol.new_tag(), name, on_response, on_timeout, timeout_s, total_s, limit)
         if self._trace is not None and self._trace.on:
             command.told = self._trace.command(arguments)
         return command
