@@ -39,19 +39,11 @@ class Backoff:
     draw: Callable[[float, float], float] = field(default=random.uniform)
     _failures: dict[Fault, int] = field(default_factory=dict)
 
-    def next_s(
-        self,
-        fault: Fault = Fault.DROPPED,
-        *,
-        lived_s: float = 0.0,
-        login_refused: bool = False,
-        at_least_s: float = 0.0,
-    ) -> float:
+    def next_s(self, fault: Fault, *, lived_s: float = 0.0, at_least_s: float = 0.0) -> float:
         """The delay after an attempt whose session lived this long (0 where there was none).
 
-        `login_refused` overrules `fault`. `at_least_s` is what the server itself asks for, as far as that is reasonable.
+        `at_least_s` is what the server itself asks for, as far as that is reasonable.
         """
-        fault = Fault.REFUSED if login_refused else fault
         if lived_s >= SURVIVAL_S:
             self._failures.clear()
         failures = self._failures.get(fault, 0)
