@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -109,7 +108,7 @@ class Progress:
         if row == self.record and not written and not deleted and not self._commit.events:
             return
         row = row.model_copy(update={"version": self.record.version + 1})
-        self._commit.seen = self.seen.take_changes(int(time.time()))
+        self._commit.seen = self.seen.take_changes((self._live.listed_at or now()).timestamp())
         self._commit.mailboxes = [MailboxChange(row.path, row, written, deleted)]
         if self._commit.events:
             self._commit.fields["syncTime"] = iso(now())

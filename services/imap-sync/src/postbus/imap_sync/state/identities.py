@@ -102,10 +102,13 @@ class Seen:
             self._bucket(key).put(key, identity.arrived)
             self._dirty.add(key % BUCKETS)
 
-    def take_changes(self, now: int) -> dict[str, bytes]:
-        """Fields to write, for what changed since the last call, without what is too old to matter (seconds)."""
+    def take_changes(self, looked_at: float) -> dict[str, bytes]:
+        """Fields to write, for what changed since the last call, without what is too old to matter.
+
+        `looked_at`: when all mailboxes were last looked at, seconds; a reset asks about what arrived since then.
+        """
         for number in self._dirty:
-            self._buckets[number].expire(now - KEPT_S)
+            self._buckets[number].expire(int(looked_at) - KEPT_S)
         written = {str(number): pack_bucket(self._buckets[number]) for number in sorted(self._dirty)}
         self._dirty.clear()
         return written
