@@ -188,7 +188,7 @@ async def test_mail_that_comes_during_a_switch_is_told(system: System) -> None:
 async def test_a_worker_that_is_killed_anywhere_tells_all_mail_once(system: System) -> None:
     account = await system.add(record_of=FAST)
     sent = 0
-    async with crashing_worker(system, 8, seed=5) as process:
+    async with crashing_worker(system, 4, seed=5) as process:
         over = asyncio.create_task(steady(process))
         while not over.done():
             await system.deliver(account, n=2)

@@ -56,6 +56,7 @@ OnEvent = Callable[[str], None]
 
 APPEND_S: Final = 120.0  # from the last byte to the answer
 LOGOUT_S: Final = 5.0
+DEAR_PIECE: Final = 4 * 1024 * 1024  # bytes; a download holds two of them at most
 
 DELETED: Final = "\\Deleted"
 
@@ -400,7 +401,11 @@ class ImapConnection:
                 raise TooLarge(f"the server takes messages of up to {limit} bytes")
 
     def stream_section(self, uid: int, section: str, *, chunk_size: int = 512 * 1024) -> AsyncGenerator[bytes, None]:
-        """A section (`` is the whole message) in pieces, the connection free in between; NotFound when it is gone."""
+        """A section (`` is the whole message) in pieces, the connection free in between; NotFound when it is gone.
+
+        The pieces are larger where the provider makes the whole message anew for each of them.
+        """
+        chunk_size = chunk_size if self.profile.partial_fetch else max(chunk_size, DEAR_PIECE)
         return stream_section(self._wire, uid, section, chunk_size=chunk_size, answer=self._answering())
 
     async def idle(self, *, max_s: float) -> None:

@@ -340,9 +340,7 @@ class AccountSession:
         self._known.set()
         account = self.account
         wanted, noted = account.record.subconnections, account.disabled_subconnections
-        if not wanted and not noted:
-            return
-        rows, limit = list(self._live.mailboxes()), profile.connections
+        rows, limit = list(self._live.mailboxes()) if wanted else [], profile.connections
         plan = plan_subconnections(wanted, rows, synced, gmail=self.is_gmail, connections=limit)
         if plan.disabled != noted:
             await self._live.commit(Commit(fields={"subconnections": dump_disabled(plan.disabled)}))
