@@ -2,12 +2,15 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from postbus.common.accounts import Account, MailboxRecord
+from postbus.common.bus import rpc
+from postbus.common.commands import FlushAccount, owner_subject
 from postbus.common.store import keys
 from postbus.common.times import now
 from tests.integration.imap_sync.syncing import System, until
@@ -183,6 +186,23 @@ async def test_mail_that_comes_during_a_switch_is_told(system: System) -> None:
     await system.event(account, "messageNew", 3)
     assert [event.data.uid for event in system.of(account, "messageNew")] == [1, 2, 3]
     assert not system.repeated()
+
+
+async def test_a_flush_switches_the_indexer_in_silence(system: System) -> None:
+    await system.start()
+    account = await system.connected()
+    await system.deliver(account, n=2)
+    await system.event(account, "messageNew", 2)
+    for flush_id, indexer in (("there", "fast"), ("back", "full")):
+        await system.parts.redis.delete(keys.FLUSH)
+        command = FlushAccount(account=account.record.account, flush_id=flush_id, imap_indexer=indexer)
+        await rpc.call(system.parts.bus, owner_subject(account.token, "flush"), command, deadline_s=15.0)
+        await until(partial(is_indexed, system, account, indexed=indexer == "full"), indexer)
+        assert await index_exists(system, account) is (indexer == "full")
+        await system.deliver(account)
+    await system.event(account, "messageNew", 4)
+    assert [event.data.uid for event in system.of(account, "messageNew")] == [1, 2, 3, 4]
+    assert (await system.parts.accounts.get(account.record.account)).record.imap_indexer == "full"
 
 
 async def test_a_worker_that_is_killed_anywhere_tells_all_mail_once(system: System) -> None:
