@@ -16,12 +16,13 @@ from postbus.common.service import Parts
 from postbus.common.store import keys
 from postbus.common.store.client import store_errors
 from postbus.sender.content import Content
+from postbus.sender.conversation import Conversation
 from postbus.sender.greeting import ehlo_name
 from postbus.sender.opening import open_session
 from postbus.sender.outcome import CLOSING, Accepted, DeliveryFailed, Failure, Route
 from postbus.sender.phases import Phases
 from postbus.sender.pool import MAX_IDLE_PER_LOGIN, Login, Pool
-from postbus.sender.session import Mail, Server, Timeouts
+from postbus.sender.session import Mail, Server, Session, Timeouts
 from postbus.sender.tls import tls_context
 
 CREDENTIALS_DEADLINE_S = 30.0
@@ -65,23 +66,42 @@ class Deliverer:
         content = await Content.open(self.parts.bus, submission, inline)
         mail = _mail(submission, content)
         credentials = await self._credentials(account)
+        talk = Conversation.of(self.parts, account, submission.queue_id)
         try:
-            return await self._send(account, server, credentials, mail, phases)
+            try:
+                return await self._send(account, server, credentials, mail, phases, talk)
+            except DeliveryFailed as failed:
+                if failed.failure.command != "AUTH" or not await self._forget_fetched(account):
+                    raise
+            # A token that was fetched earlier may have ended since: once more with a fresh one.
+            return await self._send(account, server, await self._credentials(account), mail, phases, talk)
         except DeliveryFailed as failed:
-            if failed.failure.command != "AUTH" or not await self._forget_fetched(account):
-                raise
-        # A token that was fetched earlier may have ended since: once more with a fresh one.
-        return await self._send(account, server, await self._credentials(account), mail, phases)
+            talk.failed(failed)
+            raise
+        finally:
+            await talk.close()
 
     async def _send(
-        self, account: Account, server: Server, credentials: Credentials | None, mail: Mail, phases: Phases
+        self,
+        account: Account,
+        server: Server,
+        credentials: Credentials | None,
+        mail: Mail,
+        phases: Phases,
+        talk: Conversation,
     ) -> Accepted:
         login = Login.of(account.token, server, credentials)
+
+        async def open_new() -> Session:
+            return await talk.opening(server, lambda: open_session(server, credentials, self.timeouts))
+
         for _ in range(MAX_STALE):
-            async with self.pool.session(login, lambda: open_session(server, credentials, self.timeouts)) as session:
+            async with self.pool.session(login, open_new) as session:
                 reused = session.messages > 0
                 try:
-                    return await session.send(mail, phases.enter_data)
+                    accepted = await session.send(mail, phases.enter_data)
+                    talk.accepted(accepted, reused=reused)
+                    return accepted
                 except DeliveryFailed as failed:
                     if not (reused and _went_stale(failed.failure)):
                         raise
