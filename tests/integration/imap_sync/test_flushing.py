@@ -157,6 +157,24 @@ async def test_one_account_is_flushed_at_a_time(system: System) -> None:
     await flush(system, other, "f2")
 
 
+async def test_the_owner_flushes_whichever_worker_that_is(system: System) -> None:
+    first, second = await system.start("w1"), await system.start("w2")
+    await until_true(lambda: len(first.worker.placement.owned) == len(second.worker.placement.owned) == 128, "shared")
+    accounts = [await system.connected() for _ in range(6)]
+    assert first.worker.runners
+    for number, account in enumerate(accounts):
+        await system.deliver(account)
+        await system.event(account, "messageNew")
+        await system.parts.redis.delete(keys.FLUSH)
+        await flush(system, account, f"f{number}")
+        await system.deliver(account)
+    for account in accounts:
+        await system.event(account, "messageNew", 2)
+        await system.event(account, "accountInitialized", 2)
+        assert announced(system, account) == [1, 2]
+    assert not system.repeated()
+
+
 async def test_an_unknown_account_can_not_be_flushed(system: System) -> None:
     await system.start()
     account = await system.connected()

@@ -34,6 +34,8 @@ Value = str | int | float | bool | None
 class AccountLog:
     """The log of one account in one process. `max_lines` says how many lines are kept; 0 while the log is off."""
 
+    __slots__ = ("_batch", "_dropped", "_limit", "_max_lines", "_redis", "_task", "_token", "_waiting")
+
     def __init__(self, redis: Redis, token: str, max_lines: Callable[[], int]) -> None:
         self._redis = redis
         self._token = token
