@@ -35,6 +35,8 @@ def test_512_levels_are_parsed_and_one_more_is_not(tag: str) -> None:
         "<!--><p>x" * 3000,
         "<p>&#1055;&#1088;&#1080;&#1074;&#1077;&#1090;&nbsp;</p>" * 20_000,
         "&#1055;" * 20_000,
+        ("\xa0" * 100 + "<br>") * 5000,
+        f'<p title="{"words " * 5000}">' + "words " * 50_000,
     ],
 )
 def test_what_ends_by_itself_is_not_nested(html: str) -> None:
@@ -55,6 +57,9 @@ def test_what_ends_by_itself_is_not_nested(html: str) -> None:
         "<br>" * (MAX_TAGS + 1),
         "&amp;" * 400_000,
         "<b>x</b>" + "&a " * 400_000,
+        "<b>x</b>" + "\xa0" * 400_000,
+        "<p " + " ".join(f"a{number}" for number in range(20_000)) + ">",
+        "<p " + "\n".join(f'a{number}=""' for number in range(20_000)),
     ],
 )
 def test_what_only_seems_to_end_is_counted(html: str) -> None:

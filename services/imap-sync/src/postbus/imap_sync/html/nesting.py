@@ -13,10 +13,13 @@ from postbus.imap_sync.html.words import words
 
 MAX_DEPTH: Final = 512  # open tags
 MAX_TAGS: Final = 100_000  # a parser takes up to 400 bytes for each; the longest newsletters have some thousands
-MAX_REOPENED: Final = 1_000_000  # formatting elements that blocks open again (HTML, 13.2.4.3)
-MAX_COPIED: Final = 5_000_000_000  # characters: html5ever copies a text once more for each `&` in it; 0.2 s
+MAX_REOPENED: Final = 250_000  # formatting elements that blocks open again (HTML, 13.2.4.3)
+MAX_ATTRIBUTES: Final = 10_000  # of one tag; each is compared with all before it
+MAX_COPIED: Final = 5_000_000_000  # characters: html5ever copies a text once more for each of `_COPYING`; 0.2 s
 
 _TAG: Final = re.compile(r"<(?:!--|(/?)([A-Za-z][A-Za-z0-9:]{0,31}))")
+_COPYING: Final = ("&", "\xa0")
+_BETWEEN: Final = (" ", "\n", "\t", "=")  # what stands between attributes, one of them at least
 _VOID: Final = words(
     "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr"
 )
@@ -48,7 +51,7 @@ def is_tame(html: str) -> bool:
     position = found = copied = 0
     while match := _TAG.search(html, position):
         copied += _copied(html, position, match.start())
-        if copied > MAX_COPIED:
+        if copied > MAX_COPIED or _attributes(html, position, match.start()) > MAX_ATTRIBUTES:
             return False
         position = match.end()
         found += not match[1]
@@ -70,11 +73,20 @@ def is_tame(html: str) -> bool:
             if end is None:
                 return True
             position = end.start()
-    return copied + _copied(html, position, len(html)) <= MAX_COPIED
+    copied += _copied(html, position, len(html))
+    return copied <= MAX_COPIED and _attributes(html, position, len(html)) <= MAX_ATTRIBUTES
 
 
 def _copied(html: str, start: int, end: int) -> int:
-    return html.count("&", start, end) * (end - start)
+    return sum(html.count(character, start, end) for character in _COPYING) * (end - start)
+
+
+def _attributes(html: str, start: int, end: int) -> int:
+    """How many attributes may follow a tag's name, at most; few characters have few."""
+    if end - start <= MAX_ATTRIBUTES:
+        return 0
+    closed = html.find(">", start, end)
+    return max(html.count(character, start, closed if closed >= 0 else end) for character in _BETWEEN)
 
 
 class _OpenTags:
