@@ -69,11 +69,22 @@ async def test_credentials_in_urls_and_headers_are_masked_and_survive_their_mask
     assert [header.value for header in parts.settings.current.webhooks_custom_headers or []] == ["s3cret", ""]
 
 
+async def test_the_password_of_the_submission_server_is_kept_sealed_and_can_be_taken_away(
+    parts: Parts, client: httpx.AsyncClient
+) -> None:
+    await client.post("/v1/settings", json={"smtpServerPassword": "geheim", "smtpServerTLSEnabled": "N"})
+    shown = await read(client, "smtpServerPassword", "smtpServerTLSEnabled", "smtpServerPort")
+    assert shown == {"smtpServerPassword": True, "smtpServerTLSEnabled": False, "smtpServerPort": None}
+    assert "geheim" not in as_text(await parts.redis.hget(keys.SETTINGS, "smtpServerPassword"))
+    await client.post("/v1/settings", json={"smtpServerPassword": None})
+    assert await read(client, "smtpServerPassword") == {"smtpServerPassword": False}
+
+
 async def test_all_that_is_wrong_is_listed_and_nothing_is_written(client: httpx.AsyncClient) -> None:
-    body = {"webhooks": "ftp://u:pw@x", "notifyTextSize": -1, "smtpServerEnabled": True, "notifyText": "maybe"}
+    body = {"webhooks": "ftp://u:pw@x", "notifyTextSize": -1, "imapProxyServerEnabled": True, "notifyText": "maybe"}
     answer = await client.post("/v1/settings", json={**body, "authServer": "http://127.0.0.1/"})
     fields = answer.json()["fields"]
     assert {one["key"] for one in fields} == set(body)
     assert "pw" not in answer.text
     assert await read(client, "authServer") == {"authServer": None}
-    assert (await client.get("/v1/settings?proxyUrl=true")).json()["fields"][0]["key"] == "proxyUrl"
+    assert (await client.get("/v1/settings?httpProxyUrl=true")).json()["fields"][0]["key"] == "httpProxyUrl"

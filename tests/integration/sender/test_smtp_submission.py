@@ -51,6 +51,10 @@ class Entrance:
         await self.bench.start(submission=self.limits)
         await until_async(self._listens, "a listener")
 
+    async def set(self, **settings: Any) -> None:
+        await self.bench.parts.settings_store.write(settings)
+        await self.bench.parts.settings.load()
+
     async def _listens(self) -> bool:
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -484,6 +488,53 @@ async def test_two_senders_listen_on_one_port_and_a_stopping_one_finishes_what_i
     other.cancel()
     await asyncio.wait([other])
     assert await entrance.run(talk, "anna-two") == [250, 250, 250]
+
+
+async def test_settings_change_the_password_and_close_the_door_while_it_runs(entrance: Entrance) -> None:
+    await entrance.bench.account("anna-settings")
+    await entrance.open()
+    await entrance.set(smtpServerPassword="another one")
+
+    async def taken(secret: str) -> bool:
+        try:
+            return await entrance.run(lambda client: client.noop()[0], "anna-settings", secret) == 250
+        except (smtplib.SMTPException, OSError):
+            return False
+
+    await until_async(lambda: taken("another one"), "the new password")
+    assert not await taken(SECRET)
+    await entrance.set(smtpServerPassword=None)
+    await until_async(lambda: taken(SECRET), "the configured password")
+    await entrance.set(smtpServerEnabled=False)
+
+    async def closed() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", entrance.port), 1).close()
+        except OSError:
+            return True
+        return False
+
+    await until_async(closed, "a closed port")
+
+
+async def test_where_nobody_has_to_log_in_the_message_names_its_account(entrance: Entrance) -> None:
+    await entrance.bench.account("anna-open")
+    await entrance.set(smtpServerAuthEnabled=False)
+    await entrance.open()
+
+    def talk(client: smtplib.SMTP) -> list[tuple[int, bytes]]:
+        client.ehlo()
+        replies = []
+        for named in ((), (b"x-ee-account: nobody-there",), (b"X-EE-Account: anna-open",)):
+            client.mail("a@example.test")
+            client.rcpt("b@example.test")
+            replies.append(client.data(letter(b"", SOON, *named)))
+        return replies
+
+    replies = await entrance.run(talk)
+    assert [code for code, _ in replies] == [451, 550, 250]
+    job, raw = await entrance.queued(f"250 {replies[-1][1].decode()}")
+    assert job.account == "anna-open" and b"anna-open" not in raw
 
 
 @pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed")

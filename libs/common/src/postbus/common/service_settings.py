@@ -28,7 +28,7 @@ from postbus.common.proxies import parse_proxy
 
 HEADER_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"  # a token (RFC 9110, 5.6.2); `*` alone is one, too
 MAX_LOCAL_ADDRESSES = 1000
-SECRET_SETTINGS = frozenset({"serviceSecret"})  # read true or false
+SECRET_SETTINGS = frozenset({"serviceSecret", "smtpServerPassword"})  # read true or false
 SEALED_SETTINGS = SECRET_SETTINGS | {"proxyUrl"}  # encrypted in the store
 
 _TRUE = frozenset({"y", "true", "1", "on"})
@@ -165,6 +165,27 @@ class ServiceSettings(BaseModel):
     smtp_strategy: Strategy | None = Field(None, description="The same for SMTP connections")
     smtp_ehlo_name: EhloName | None = Field(
         None, description="Name to greet SMTP servers with, where neither the account nor the local address has one"
+    )
+    smtp_server_enabled: Flag | None = Field(
+        None, description="Run the SMTP submission server; unset: as configured, else where it has a password"
+    )
+    smtp_server_host: LocalIp | None = Field(None, description="Address it listens on; unset: as configured")
+    smtp_server_port: int | None = Field(None, ge=0, le=65535, description="Port it listens on; unset: as configured")
+    smtp_server_proxy: Flag | None = Field(
+        None, description="Connections to it begin with a PROXY line, as HAProxy sends it; unset: as configured"
+    )
+    smtp_server_auth_enabled: Flag | None = Field(
+        None,
+        description="Clients of it have to log in, unless set to false: then each message names its account in "
+        "`X-EE-Account`, and whoever reaches the server sends as anybody",
+    )
+    smtp_server_password: str | None = Field(
+        None, max_length=1024, description="Password of its users, who are account ids; unset: as configured"
+    )
+    smtp_server_tls_enabled: Flag | None = Field(
+        None,
+        alias="smtpServerTLSEnabled",
+        description="It speaks TLS from the first byte, with the configured certificate; unset: as configured",
     )
 
     @property

@@ -51,7 +51,7 @@ class SettingsStore:
 
     async def write(self, changes: Mapping[str, Any]) -> None:
         """Store these, by their public names and already validated; None unsets one, a blank secret is no change."""
-        stored = {name: value for name, value in changes.items() if not (name in SECRET_SETTINGS and not value)}
+        stored = {name: value for name, value in changes.items() if not _says_nothing(name, value)}
         for name in SEALED_SETTINGS & {name for name, value in stored.items() if value}:
             stored[name] = self._sealer.seal(stored[name], account="", field=name)
         gone = [name for name, value in stored.items() if value is None]
@@ -68,6 +68,11 @@ class SettingsStore:
         sealed = self._sealer.seal(secrets.token_hex(_SECRET_BYTES), account="", field="serviceSecret")
         async with store_errors():
             await self._redis.hsetnx(keys.SETTINGS, "serviceSecret", json.dumps(sealed))
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """A blank secret is no change; the key of signatures is always there."""
+    return name in SECRET_SETTINGS and (value == "" or (value is None and name == "serviceSecret"))
 
 
 class SettingsCache:

@@ -79,14 +79,14 @@ class SettingsUpdated(Output):
 
 def _asked(name: str) -> tuple[Any, Any]:
     description = ServiceSettings.model_fields[SETTING_NAMES[name]].description
-    return bool, Field(False, description=f"Tell `{name}`: {description}")
+    return bool, Field(False, alias=name, description=f"Tell `{name}`: {description}")
 
 
 def _answer(name: str) -> tuple[Any, Any]:
     field = ServiceSettings.model_fields[SETTING_NAMES[name]]
     if name in SECRET_SETTINGS:
-        return bool | None, Field(None, description=f"Whether it is set: {field.description}")
-    return field.annotation, Field(None, description=field.description)
+        return bool | None, Field(None, alias=name, description=f"Whether it is set: {field.description}")
+    return field.annotation, Field(None, alias=name, description=field.description)
 
 
 _EVENT_TYPES = Field(False, description="Tell the names of all events")

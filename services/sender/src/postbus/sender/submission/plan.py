@@ -1,4 +1,4 @@
-"""Whether, where and how the submission server runs: the configuration in one value that can be compared."""
+"""Whether, where and how the submission server runs: settings and configuration in one value that can be compared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from postbus.common.config import Config
 from postbus.common.config_values import TlsMode
+from postbus.common.service_settings import ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,30 @@ class Plan:
     certificate: Certificate | None
 
 
-def plan_server(config: Config) -> Plan | None:
-    """What the configuration asks for; None where the server does not run. OSError for files that are gone."""
-    if config.smtp_enabled is False or config.smtp_secret is None:
+class Unfit(ValueError):
+    """The server is to run, and can't like that."""
+
+
+def plan_server(config: Config, settings: ServiceSettings) -> Plan | None:
+    """What is asked for, settings before configuration; None where the server does not run.
+
+    Unfit where something is missing, OSError for files that are gone.
+    """
+    secret = SecretStr(settings.smtp_server_password) if settings.smtp_server_password else config.smtp_secret
+    wanted = config.smtp_enabled if settings.smtp_server_enabled is None else settings.smtp_server_enabled
+    if wanted is False or (wanted is None and secret is None):
         return None
+    auth_required = settings.smtp_server_auth_enabled is not False
+    if auth_required and secret is None:
+        raise Unfit("it has no password")
+    port = config.smtp_port if settings.smtp_server_port is None else settings.smtp_server_port
     return Plan(
-        host=config.smtp_host,
-        port=config.smtp_port,
-        secret=config.smtp_secret,
-        proxy=config.smtp_proxy,
+        host=settings.smtp_server_host or config.smtp_host,
+        port=port,
+        secret=secret if auth_required else None,
+        proxy=config.smtp_proxy if settings.smtp_server_proxy is None else settings.smtp_server_proxy,
         max_size=config.smtp_max_message_size,
-        certificate=_certificate(config),
+        certificate=_certificate(config, settings.smtp_server_tls_enabled),
     )
 
 
@@ -56,10 +70,13 @@ def load_context(certificate: Certificate) -> ssl.SSLContext:
     return context
 
 
-def _certificate(config: Config) -> Certificate | None:
+def _certificate(config: Config, implicit: bool | None) -> Certificate | None:
     if config.smtp_tls_cert_file is None:
+        if implicit:
+            raise Unfit("it has no certificate (EENGINE_SMTP_TLS_CERT_FILE)")
         return None
     files = [file for file in (config.smtp_tls_cert_file, config.smtp_tls_key_file) if file]
     stamp = tuple(file.stat().st_mtime_ns for file in files)
-    implicit = config.smtp_tls is TlsMode.IMPLICIT
+    if implicit is None:
+        implicit = config.smtp_tls is TlsMode.IMPLICIT
     return Certificate(config.smtp_tls_cert_file, config.smtp_tls_key_file, implicit, stamp)

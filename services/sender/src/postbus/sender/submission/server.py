@@ -21,7 +21,7 @@ from postbus.common.service import Parts
 from postbus.sender.submission.accept import Letter, accept, count
 from postbus.sender.submission.guard import Guard
 from postbus.sender.submission.limits import SubmissionLimits
-from postbus.sender.submission.plan import Plan, load_context, plan_server
+from postbus.sender.submission.plan import Plan, Unfit, load_context, plan_server
 from postbus.sender.submission.protocol import Conversation, Desk, Terms, Unknown
 from postbus.sender.submission.proxy_line import read_proxy_header
 from postbus.sender.submission.receiving import Held
@@ -29,7 +29,7 @@ from postbus.sender.submission.replies import queued_reply
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S: Final = 2.0  # whether anything is to be changed, or a port that was taken is free
+LOOK_AGAIN_S: Final = 1.0  # whether anything is to be changed, or a port that was taken is free
 BACKLOG: Final = 128
 BREATHE_S: Final = 0.5  # after a connection could not be taken: no descriptors left
 TOO_MANY: Final = b"421 4.7.0 Too many connections, try again later\r\n"
@@ -37,44 +37,44 @@ TOO_MANY: Final = b"421 4.7.0 Too many connections, try again later\r\n"
 
 @dataclass(slots=True)
 class SubmissionServer:
-    """Runs what the configuration asks for. `ports` are those it listens on."""
+    """Runs what settings and configuration ask for."""
 
     parts: Parts
     limits: SubmissionLimits = field(default_factory=SubmissionLimits)
-    ports: list[int] = field(default_factory=list)
+    _running: Listener | None = None
+    _trouble: str = ""
 
     async def run(self) -> None:
         """Run until cancelled. What can't be opened is said once, and tried again."""
-        running: Listener | None = None
-        told = ""
         try:
             while True:
                 try:
-                    plan = plan_server(self.parts.config)
-                    if plan != (running.plan if running else None):
-                        running, stopped = None, running
-                        await self._stop(stopped)
-                        running = self._start(plan) if plan else None
-                        told = ""
-                except OSError as error:
-                    reason = error.strerror or str(error)
-                    if reason != told:
-                        log.error("smtp submission server can't run", reason=reason)
-                    told = reason
+                    await self._follow()
+                    self._trouble = ""
+                except (Unfit, OSError) as error:
+                    self._tell(getattr(error, "strerror", None) or str(error))
                 await asyncio.sleep(LOOK_AGAIN_S)
         finally:
-            await self._stop(running)
+            if self._running is not None:
+                await self._running.close()
 
-    def _start(self, plan: Plan) -> Listener:
-        listener = Listener.open(self.parts, plan, self.limits)
-        self.ports[:] = listener.ports
-        log.info("smtp submission server listens", host=plan.host, ports=listener.ports)
-        return listener
+    async def _follow(self) -> None:
+        """The new listener first, on the same port perhaps, so that there always is one."""
+        plan = plan_server(self.parts.config, self.parts.settings.current)
+        former = self._running
+        if plan == (former.plan if former else None):
+            return
+        self._running = Listener.open(self.parts, plan, self.limits) if plan else None
+        if plan and plan.secret is None:
+            log.warning("smtp submission server asks nobody to log in", host=plan.host)
+        log.info("smtp submission server", ports=self._running.ports if self._running else [])
+        if former is not None:
+            await former.close()
 
-    async def _stop(self, listener: Listener | None) -> None:
-        if listener is not None:
-            self.ports.clear()
-            await listener.close()
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.error("smtp submission server can't run", reason=trouble)
+        self._trouble = trouble
 
 
 @dataclass(slots=True)
