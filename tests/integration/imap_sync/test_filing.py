@@ -99,6 +99,15 @@ async def test_without_a_sent_mailbox_or_a_wish_there_is_no_copy_and_a_reason(
     assert mail.messages(session.record.account, "Sent") == []
 
 
+async def test_a_message_that_asks_for_its_copy_gets_one_on_gmail_too(
+    session: ReadingSession, mail: MailServer
+) -> None:
+    """Trap 57."""
+    session.gmail = True
+    assert await file(session, copy_asked=True) == FileResult(path="Sent")
+    assert len(mail.messages(session.record.account, "Sent")) == 1
+
+
 async def test_a_large_message_comes_from_the_bus(
     session: ReadingSession, mail: MailServer, fresh_nats: NatsServer
 ) -> None:

@@ -108,14 +108,36 @@ def filing(**more: Any) -> Filing:
     return Filing(queue_id="q", account="a", message_id="<m@x>", created=now(), size=1, **more)
 
 
-def record(imap_host: str = "imap.example.test", smtp_host: str = "smtp.example.test") -> AccountRecord:
-    imap, smtp = ImapSettings(host=imap_host, port=993), SmtpSettings(host=smtp_host, port=465)
-    return AccountRecord(account="a", imap=imap, smtp=smtp)
+def record(
+    imap_host: str = "imap.example.test",
+    smtp_host: str = "smtp.example.test",
+    imap_user: str | None = "anna@example.test",
+    smtp_user: str | None = "Anna@example.test",
+) -> AccountRecord:
+    imap = ImapSettings(host=imap_host, port=993, user=imap_user)
+    return AccountRecord(account="a", imap=imap, smtp=SmtpSettings(host=smtp_host, port=465, user=smtp_user))
 
 
 def test_a_copy_is_filed_unless_nobody_wants_it_or_the_server_does_it() -> None:
+    """Trap 57."""
     assert skip_reason(record(), filing(), is_gmail=False) is None
     assert skip_reason(record(), filing(copy_sent=False), is_gmail=False)
     assert skip_reason(record(), filing(), is_gmail=True)
     assert skip_reason(record(smtp_host="SMTP.Office365.com."), filing(), is_gmail=False)
-    assert skip_reason(record(imap_host="outlook.office365.com"), filing(), is_gmail=False)
+    assert skip_reason(record(imap_host="outlook.office365.com", smtp_user=None), filing(), is_gmail=False)
+    assert skip_reason(record(imap_host="imap.not-office365.com"), filing(), is_gmail=False) is None
+
+
+def test_a_shared_mailbox_of_outlook_gets_its_copy_as_the_server_files_it_elsewhere() -> None:
+    """Traps 57 and 58: IMAP is logged in to as the shared mailbox, SMTP as the person who may send for it."""
+    hosts = {"imap_host": "outlook.office365.com", "smtp_host": "smtp.office365.com"}
+    shared = record(**hosts, imap_user="anna@example.test\\shared@example.test")
+    assert skip_reason(shared, filing(), is_gmail=False) is None
+    assert skip_reason(record(**hosts), filing(), is_gmail=False)
+
+
+def test_a_message_that_asks_for_its_copy_gets_one_also_where_the_server_makes_its_own() -> None:
+    """Trap 57; contract, section 14: message, then provider, then account."""
+    asked = filing(copy_asked=True)
+    assert skip_reason(record(), asked, is_gmail=True) is None
+    assert skip_reason(record(smtp_host="smtp.office365.com"), asked, is_gmail=False) is None

@@ -40,7 +40,8 @@ class Submission(Job):
     """A message that was accepted: everything that delivering it needs but the bytes.
 
     `raw_chunks` is the number of pieces in RAW, 0 where the bytes ride in the job; `size` is their length in all.
-    `account_born_as` tells the account from a later one of the same id (`Account.born_as`).
+    `account_born_as` tells the account from a later one of the same id (`Account.born_as`). `proxy` is sealed
+    (`postbus.common.network`) and goes before that of the account; `local_address` counts where it may be used.
     `attempts_limit` None means that only the deadline counts. `bcc` is the Bcc header of the stored copy, folded and
     without its name; the message that travels has none.
     """
@@ -60,11 +61,16 @@ class Submission(Job):
     bcc: str | None = None
     copy_sent: bool | None = None
     sent_mail_path: str | None = None
+    proxy: str | None = None
+    local_address: str | None = None
     reference: ReferenceTask | None = None
 
 
 class Filing(Job):
-    """What is left to do after delivery: a copy to the Sent mailbox, a flag on the message that was answered."""
+    """What is left to do after delivery: a copy to the Sent mailbox, a flag on the message that was answered.
+
+    `copy_asked`: the message itself asked for its copy, so there is one also where providers make their own.
+    """
 
     queue_id: str
     account: str
@@ -75,6 +81,7 @@ class Filing(Job):
     raw_chunks: int = 0
     bcc: str | None = None
     copy_sent: bool = True
+    copy_asked: bool = False
     sent_mail_path: str | None = None
     reference: ReferenceTask | None = None
 

@@ -162,6 +162,7 @@ def _filing(account: Account, submission: Submission, outcome: Outcome) -> Filin
         raw_chunks=submission.raw_chunks,
         bcc=submission.bcc,
         copy_sent=wanted,
+        copy_asked=submission.copy_sent is True,
         sent_mail_path=submission.sent_mail_path,
         reference=submission.reference,
     )

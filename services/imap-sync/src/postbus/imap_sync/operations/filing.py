@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 FLAGS: Final = {"reply": "\\Answered", "forward": "$Forwarded"}
 RECENT_COPIES: Final = 50  # messages that are looked at one by one where the server can't search for a header
-FILING_BY_ITSELF: Final = "office365.com"  # hosts under it put what they send into Sent
+FILING_BY_ITSELF: Final = ".office365.com"  # hosts under it put what they send into Sent
 
 _running: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -44,13 +44,26 @@ async def file_message(session: Session, payload: bytes, deadline_s: float) -> b
 
 
 def skip_reason(record: AccountRecord, filing: Filing, *, is_gmail: bool) -> str | None:
-    """Why there is no copy to make; None where there is one."""
+    """Why there is no copy to make; None where there is one.
+
+    The message's own wish goes before what the provider does, that before the wish of the account.
+    """
     if not filing.copy_sent:
         return "The copy was not wanted"
-    hosts = [server.host.rstrip(".").lower() for server in (record.imap, record.smtp) if server]
-    if is_gmail or any(host.endswith(FILING_BY_ITSELF) for host in hosts):
+    if not filing.copy_asked and (is_gmail or _outlook_files(record)):
         return "The server keeps sent messages by itself"
     return None
+
+
+def _outlook_files(record: AccountRecord) -> bool:
+    """Whether Microsoft puts what is sent into Sent: into that of the user who logs in to send.
+
+    A shared mailbox, which has its own login to IMAP and sends by that of a person, gets nothing by itself.
+    """
+    servers = [server for server in (record.imap, record.smtp) if server]
+    hosts = [f".{server.host.rstrip('.').lower()}" for server in servers]
+    users = {server.user.lower() for server in servers if server.user}
+    return any(host.endswith(FILING_BY_ITSELF) for host in hosts) and len(users) <= 1
 
 
 def _alone(token: str, message_id: str) -> asyncio.Lock:
