@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 ATTACHMENT = "/v1/account/example/attachment/" + str(ids.AttachmentId(ids.MessageId(1, 481), "2"))
 SOURCE = f"/v1/account/example/message/{ids.MessageId(1, 481)}/source"
-FRAMES = 120  # of half a megabyte each: far more than all buffers on the way
+FRAMES = 960  # of 64 KiB each: far more than all buffers on the way
 
 
 class Downloads:

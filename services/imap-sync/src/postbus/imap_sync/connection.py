@@ -400,7 +400,7 @@ class ImapConnection:
             if name == "APPENDLIMIT" and limit.isdigit() and size > int(limit[:19]):
                 raise TooLarge(f"the server takes messages of up to {limit} bytes")
 
-    def stream_section(self, uid: int, section: str, *, chunk_size: int = 512 * 1024) -> AsyncGenerator[bytes, None]:
+    def stream_section(self, uid: int, section: str, *, chunk_size: int = 256 * 1024) -> AsyncGenerator[bytes, None]:
         """A section (`` is the whole message) in pieces, the connection free in between; NotFound when it is gone.
 
         The pieces are larger where the provider makes the whole message anew for each of them.

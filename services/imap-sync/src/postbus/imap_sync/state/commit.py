@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from postbus.common.accounts import MailboxRecord
 from postbus.common.events import Envelope
@@ -153,3 +154,9 @@ def number_name(uid_validity: int | None, path: str) -> str:
 def dump_row(row: MailboxRecord) -> bytes:
     """A row as it is stored: without what is the default."""
     return row.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+
+
+@lru_cache(maxsize=256)
+def parse_row(packed: bytes) -> MailboxRecord:
+    """A row out of the store; the same again and again while nothing changes, and each request asks for some."""
+    return MailboxRecord.model_validate_json(packed)

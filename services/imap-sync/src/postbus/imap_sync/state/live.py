@@ -18,7 +18,7 @@ from postbus.common.events import Envelope, Event, seal_event
 from postbus.common.times import iso, now
 from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.protocol.values import UidRange
-from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name
+from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name, parse_row
 from postbus.imap_sync.state.identities import FROM_FIELD, Identity, Seen, buckets_of
 from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_among, chunks_in, chunks_of
 from postbus.imap_sync.state.store import SyncStore
@@ -62,11 +62,11 @@ class LiveAccount:
     def mailbox(self, path: str) -> MailboxRecord | None:
         """The row of a mailbox by its exact path."""
         row = self.rows.get(path)
-        return None if row is None else MailboxRecord.model_validate_json(row)
+        return None if row is None else parse_row(row)
 
     def mailboxes(self) -> Iterator[MailboxRecord]:
         """All rows."""
-        return map(MailboxRecord.model_validate_json, list(self.rows.values()))
+        return map(parse_row, list(self.rows.values()))
 
     async def index(self, record: MailboxRecord, uids: Iterable[int], ranges: Iterable[UidRange] = ()) -> MailboxIndex:
         """The part of an index that these uids and ranges lie in. IndexLost when there is none and should be."""
