@@ -173,6 +173,7 @@ async def test_the_process_holds_no_secrets_and_opens_no_files(
     await sanitiser.render(job(), limit_s=20)
     [pid] = children_that_render()
     assert b"EENGINE_SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
     assert "Max open files            3" in Path(f"/proc/{pid}/limits").read_text()
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from postbus.imap_sync.html.rendering import Job, Rendered, render
 
 MAX_FRAME: Final = 64 * 1024 * 1024  # bytes
-MAX_MEMORY: Final = 512 * 1024 * 1024  # bytes of data; more ends the process
+MAX_MEMORY: Final = 256 * 1024 * 1024  # bytes of data; more ends the process. The largest messages take 100 MB
 WORN_SIZE: Final = 64 * 1024 * 1024  # bytes that it holds when it is done: not all that is freed comes back
 WARM_UP: Final = Job("<p>a<blockquote>b &amp; c</blockquote>", None, [], True, 1024)
 MAX_CPU_S: Final = 20  # of one job, should nobody be there any more to watch it
@@ -68,7 +69,9 @@ class _Memory:
 
 
 def _limit() -> None:
-    """Memory, no more files, no core dumps."""
+    """Memory, no more files, no core dumps; and where memory is short, this process is the one to end."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
