@@ -8,6 +8,8 @@ import pytest
 
 from postbus.common import tunnel
 from postbus.common.accounts import Account
+from postbus.common.config_values import LocalAddress
+from postbus.common.network import seal_asked_proxy
 from postbus.sender import tls
 from tests.integration.sender.conftest import Bench
 from tests.mailserver import MailServer
@@ -110,3 +112,35 @@ async def test_the_settings_choose_the_address_and_the_name_of_a_delivery(bench:
     assert (routing.local_address, routing.name) == ("127.0.0.8", "setting.example.test")
     (raw,) = await bench.received("bob-setting@example.test", sent)
     assert b"setting.example.test" in raw and b"[127.0.0.8]" in raw
+
+
+async def test_the_proxy_of_a_message_goes_before_that_of_its_account(bench: Bench) -> None:
+    async with ProxyServer(hosts=HOSTS) as own, ProxyServer(hosts=HOSTS, login="anna:s3cret") as asked:
+        anna = await proxied(bench, "anna-asked", own.url("socks5"))
+        sealed = seal_asked_proxy(bench.parts.secrets, "anna-asked", asked.url("http", "anna:s3cret"))
+        await bench.start()
+        sent = await bench.submit(anna, "bob-asked@example.test", proxy=sealed)
+        routing = (await bench.event(sent, "messageSent")).data.network_routing
+        assert routing.proxy == asked.url("http")
+    assert (own.tries, asked.tries) == (0, 1)
+
+
+async def test_a_proxy_that_was_sealed_for_another_account_is_not_used(bench: Bench) -> None:
+    anna = await bench.account("anna-moved")
+    sealed = seal_asked_proxy(bench.parts.secrets, "ben", "socks5://proxy.test")
+    await bench.start()
+    sent = await bench.submit(anna, "bob-moved@example.test", proxy=sealed, attempts_limit=1)
+    assert (await bench.event(sent, "messageDeliveryError")).data.error_code == "EPROXY"
+
+
+async def test_the_address_a_message_asks_for_counts_only_where_it_may_be_used(bench: Bench) -> None:
+    bench.parts.config.local_addresses[:] = [LocalAddress("127.0.0.6"), LocalAddress("127.0.0.7", "seven.example.test")]
+    anna = await bench.account("anna-wish")
+    await bench.start()
+    sent = await bench.submit(anna, "bob-wish@example.test", local_address="127.0.0.7")
+    routing = (await bench.event(sent, "messageSent")).data.network_routing
+    assert (routing.local_address, routing.name) == ("127.0.0.7", "seven.example.test")
+    sent = await bench.submit(anna, "bob-wish@example.test", local_address="127.0.0.5")
+    routing = (await bench.event(sent, "messageSent")).data.network_routing
+    assert routing.local_address in ("127.0.0.6", "127.0.0.7")
+    assert routing.requested_local_address == "127.0.0.5"

@@ -173,6 +173,7 @@ class NetworkRouting(Data):
     local_address: str | None = Field(None, exclude_if=_is_none)
     proxy: str | None = Field(None, exclude_if=_is_none)
     name: str | None = Field(None, exclude_if=_is_none)
+    requested_local_address: str | None = Field(None, exclude_if=_is_none)
 
 
 class SentInfo(Data):

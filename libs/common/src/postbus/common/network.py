@@ -15,6 +15,7 @@ from postbus.common.secrets import Secrets
 from postbus.common.store.settings import SettingsCache
 
 PROXY_SECRET = "proxy"  # noqa: S105 - the name under which the URL of an account's proxy is sealed
+_SUBMISSION = "submission.proxy"
 
 
 class NetworkParts(Interface):
@@ -33,13 +34,23 @@ class NetworkParts(Interface):
         """The settings."""
 
 
-async def load_proxy(parts: NetworkParts, account: Account) -> Proxy | None:
-    """The proxy of an account: its own, else the global one, else none. SecretUnreadable, KeysUnavailable."""
+async def load_proxy(parts: NetworkParts, account: Account, *, asked: str | None = None) -> Proxy | None:
+    """The proxy of an account: its own, else the global one, else none. SecretUnreadable, KeysUnavailable.
+
+    `asked` is that of a submission, sealed; it goes before all others.
+    """
+    if asked is not None:
+        return parse_proxy(await parts.secrets.open(asked, account=account.record.account, field=_SUBMISSION))
     own = account.record.proxy
     sealed = account.sealed.get(PROXY_SECRET)
     if own and sealed:
         own = await parts.secrets.open(sealed, account=account.record.account, field=PROXY_SECRET)
     return choose_proxy(parts, own)
+
+
+def seal_asked_proxy(secrets: Secrets, account: str, url: str) -> str:
+    """The proxy of a submission as it may travel."""
+    return secrets.seal(url, account=account, field=_SUBMISSION)
 
 
 def choose_proxy(parts: NetworkParts, *urls: str | None) -> Proxy | None:

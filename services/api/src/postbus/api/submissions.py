@@ -12,6 +12,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from postbus.api.masking import is_masked_url
 from postbus.api.owner import ask_owner
 from postbus.api.replies import Threading, recipients_of, subject_of, threading_of
 from postbus.api.schemas.submit import AddressInput, AttachmentInput, Queued, ReferenceAnswer, SubmitInput
@@ -24,6 +25,7 @@ from postbus.common.errors import BadInput, NotFound, ProtocolError
 from postbus.common.jobs import Envelope, ReferenceTask, Submission
 from postbus.common.mime.compose import compose_address_list, compose_message, new_message_id
 from postbus.common.mime.outgoing import OutgoingAddress, OutgoingAttachment, OutgoingMessage, wire_address
+from postbus.common.network import seal_asked_proxy
 from postbus.common.service import Parts
 from postbus.common.times import now
 
@@ -202,10 +204,21 @@ def _submission(
         bcc=compose_bcc(given),
         copy_sent=given.copy_,
         sent_mail_path=given.sent_mail_path,
+        proxy=_proxy(parts, account, given),
+        local_address=given.local_address,
         reference=ReferenceTask(message=given.reference.message, action=given.reference.action)
         if given.reference
         else None,
     )
+
+
+def _proxy(parts: Parts, account: Account, given: SubmitInput) -> str | None:
+    """The proxy of the message, sealed: it may hold a password."""
+    if not given.proxy:
+        return None
+    if is_masked_url(given.proxy):
+        raise BadInput(fields=[{"key": "proxy", "message": '"proxy" is masked, and there is none stored'}])
+    return seal_asked_proxy(parts.secrets, account.record.account, given.proxy)
 
 
 def _envelope(given: SubmitInput, message: OutgoingMessage, bcc: Iterable[OutgoingAddress]) -> Envelope:

@@ -37,27 +37,30 @@ class Deliverer:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: Pool = field(default_factory=Pool)
 
-    async def choose_route(self, account: Account) -> tuple[Server, Route | None]:
+    async def choose_route(self, account: Account, submission: Submission) -> tuple[Server, Route | None]:
         """The server to go to and the way there. DeliveryFailed when the account has none."""
         smtp = account.record.smtp
         if smtp is None:
             raise DeliveryFailed(Failure(error="The account has no SMTP server", code="EENVELOPE"))
-        proxy = await self._proxy(account)
-        return self.choose_server(smtp, account.record.smtp_ehlo_name, proxy, login=account.token)
+        proxy = await self._proxy(account, submission)
+        ehlo, wish = account.record.smtp_ehlo_name, submission.local_address
+        return self.choose_server(smtp, ehlo, proxy, login=account.token, wish=wish)
 
     def choose_server(
-        self, smtp: ServerSettings, ehlo: str | None, proxy: Proxy | None, *, login: str
+        self, smtp: ServerSettings, ehlo: str | None, proxy: Proxy | None, *, login: str, wish: str | None = None
     ) -> tuple[Server, Route | None]:
         """The same for what no account has, or not yet."""
         settings = self.parts.settings.current
-        local = choose_local_address(self.parts, "smtp", login) if proxy is None else None
+        local = choose_local_address(self.parts, "smtp", login, wish=wish) if proxy is None else None
         name = ehlo_name(ehlo, local.hostname if local else None, settings.smtp_ehlo_name)
         trust_all = bool(settings.ignore_mail_cert_errors)
         context = tls_context(smtp.tls, trust_all=trust_all)
         server = Server(smtp.host, smtp.port, smtp.secure, context, name, local.ip if local else None, proxy)
         if proxy is not None:
-            return server, Route(proxy=proxy.shown, name=name)
-        return server, Route(local_address=local.ip, name=name) if local else None
+            return server, Route(proxy=proxy.shown, name=name, requested_local_address=wish)
+        if local is None and wish is None:
+            return server, None
+        return server, Route(local_address=local.ip if local else None, name=name, requested_local_address=wish)
 
     async def deliver(
         self, account: Account, submission: Submission, inline: bytes, server: Server, phases: Phases
@@ -121,9 +124,9 @@ class Deliverer:
         except PostbusError as error:  # the auth server is away: an attempt that failed, like an MTA that is away
             raise DeliveryFailed(Failure(error=error.message, code="ECONNECTION")) from error
 
-    async def _proxy(self, account: Account) -> Proxy | None:
+    async def _proxy(self, account: Account, submission: Submission) -> Proxy | None:
         try:
-            return await load_proxy(self.parts, account)
+            return await load_proxy(self.parts, account, asked=submission.proxy)
         except SecretUnreadable as error:
             raise DeliveryFailed(Failure(error="The stored proxy can't be read", code="EPROXY")) from error
 

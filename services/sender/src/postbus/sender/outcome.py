@@ -65,6 +65,7 @@ class Route(Fact):
     local_address: str | None = None
     proxy: str | None = None
     name: str | None = None
+    requested_local_address: str | None = None
 
 
 class Accepted(Fact):

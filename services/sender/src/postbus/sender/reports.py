@@ -146,4 +146,4 @@ def _envelope(submission: Submission, recipients: tuple[str, ...]) -> SmtpEnvelo
 def _routing(route: Route | None) -> NetworkRouting | None:
     if route is None:
         return None
-    return NetworkRouting(local_address=route.local_address, proxy=route.proxy, name=route.name)
+    return NetworkRouting.model_validate(route.model_dump())

@@ -97,7 +97,7 @@ class SendHandler:
     async def _attempt(self, account: Account, submission: Submission, inline: bytes, phases: Phases) -> Outcome:
         route: Route | None = None
         try:
-            server, route = await self.deliverer.choose_route(account)
+            server, route = await self.deliverer.choose_route(account, submission)
             accepted = await self.deliverer.deliver(account, submission, inline, server, phases)
         except DeliveryFailed as failed:
             again = facts.recipients_to_retry(submission.envelope.recipients, failed.failure, failed.refused)

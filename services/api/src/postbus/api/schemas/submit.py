@@ -17,9 +17,11 @@ from postbus.api.schemas.fields import (
     MailboxPath,
     Name,
     Output,
+    ProxyInput,
     mail_address,
     single_line,
 )
+from postbus.common.service_settings import LocalIp
 from postbus.common.times import Instant
 
 MAX_ATTACHMENTS = 1000
@@ -161,6 +163,12 @@ class SubmitInput(Input):
     )
     delivery_attempts: Given[Annotated[int, Field(ge=0, le=1000)]] = Field(
         None, description="Most attempts to deliver; 0: as the setting says, else for 3 days"
+    )
+    proxy: Given[ProxyInput] = Field(
+        None, description="Proxy towards the mail server for this message, over that of the account"
+    )
+    local_address: Given[LocalIp] = Field(
+        None, description="Address of ours to connect from, where it is one that may be used", examples=["192.0.2.1"]
     )
 
 
