@@ -127,7 +127,7 @@ def test_everything_that_is_wrong_is_told_at_once(load: Loader) -> None:
         {
             "EENGINE_TIMEOUT": "soon",
             "EENGINE_NATS": "http://x",
-            "EENGINE_SMTP_ENABLED": "1",
+            "EENGINE_SMTP_TLS": "implicit",
             "VAULT_ADDR": "http://v:1",
         },
     )
@@ -142,7 +142,7 @@ def test_everything_that_is_wrong_is_told_at_once(load: Loader) -> None:
         "--dbs.redis: needs a value",
         "EENGINE_TIMEOUT",
         "EENGINE_NATS",
-        "EENGINE_SMTP_ENABLED: needs EENGINE_SMTP_SECRET too",
+        "EENGINE_SMTP_TLS: needs EENGINE_SMTP_TLS_CERT_FILE too",
         "VAULT_ADDR: needs VAULT_ROLE_ID, VAULT_SECRET_ID, VAULT_PATH too",
     ):
         assert word in text, f"{word} not in\n{text}"

@@ -251,8 +251,6 @@ def _in_our_words(message: str) -> str:
 
 def _misfits(config: Config, given: Mapping[str, Given]) -> Iterator[tuple[str, str]]:
     """Values that are fine alone and wrong together, or with this version: field and problem."""
-    if config.smtp_enabled and not config.smtp_secret:
-        yield "smtp_enabled", "needs EENGINE_SMTP_SECRET too"
     if config.smtp_tls_key_file and not config.smtp_tls_cert_file:
         yield "smtp_tls_key_file", "needs EENGINE_SMTP_TLS_CERT_FILE too"
     if "smtp_tls" in given and not config.smtp_tls_cert_file:

@@ -51,6 +51,8 @@ async def accept(parts: Parts, account_id: str | None, letter: Letter) -> Submis
     """
     message = await _read(letter.raw)
     controls = read_controls(_controls_of(message))
+    if controls.idempotency_key is not None:
+        raise BadInput("X-EE-Idempotency-Key is not available in this version")
     account_id = account_id or controls.account
     if account_id is None:
         raise NoAccount("X-EE-Account has to name the account")
