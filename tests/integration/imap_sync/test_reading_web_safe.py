@@ -11,6 +11,7 @@ import pytest
 
 from postbus.common.bus.connection import BusAddress, connect_bus
 from postbus.common.commands import GetText
+from postbus.common.errors import CommandRefused, ConnectionLost, PostbusError
 from postbus.imap_sync.sanitiser import Limits, Sanitiser
 from tests.integration.imap_sync.reading_session import ReadingSession, open_session
 from tests.integration.imap_sync.test_reading_messages import ask, message, user
@@ -153,12 +154,12 @@ async def test_html_that_no_parser_may_see_is_told_as_text(
     assert text["webSafe"]
 
 
-async def test_html_of_megabytes_fits_into_an_answer(session: ReadingSession, mail: MailServer) -> None:
+async def test_html_of_a_megabyte_fits_into_an_answer(session: ReadingSession, mail: MailServer) -> None:
     row = '<tr class="row"><td title="a &quot;quoted&quot; title" class="cell">"cell"</td></tr>\n'
-    html = f"<table>{row * 40_000}</table>"
+    html = f"<table>{row * 10_000}</table>"
     mail.deliver(user(session), raw=newsletter(html, plain=html, images=0))
     text = await text_of(session, web_safe_html=True)
-    assert text["html"].strip().endswith("</tbody></table>") and len(text["html"]) > 2_000_000
+    assert text["html"].strip().endswith("</tbody></table>") and len(text["html"]) > 500_000
 
 
 async def test_a_sanitiser_that_hangs_is_answered_with_text_in_time(session: ReadingSession, mail: MailServer) -> None:
@@ -174,3 +175,16 @@ async def test_a_message_is_marked_as_seen_with_any_option(session: ReadingSessi
     mail.deliver(user(session), raw=newsletter())
     shown = await message(session, web_safe_html=True, mark_as_seen=True)
     assert "unseen" not in shown and shown["flags"] == ["\\Seen"] and shown["text"]["webSafe"]
+
+
+@pytest.mark.parametrize("error", [CommandRefused("read-only"), ConnectionLost("gone")])
+async def test_a_message_that_can_not_be_marked_is_read_all_the_same(
+    session: ReadingSession, mail: MailServer, monkeypatch: pytest.MonkeyPatch, error: PostbusError
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    mail.deliver(user(session), raw=newsletter())
+    monkeypatch.setattr(session.connection, "store_flags", refuse)
+    shown = await message(session, text_type="plain", mark_as_seen=True)
+    assert shown["unseen"] and shown["flags"] == [] and shown["text"]["plain"]

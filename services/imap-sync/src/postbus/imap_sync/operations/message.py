@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from postbus.common.commands import GetMessage
-from postbus.common.errors import CommandRefused, NotFound
+from postbus.common.errors import NotFound, PostbusError
 from postbus.common.ids import parse_message_id
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.html.images import Image
@@ -85,13 +85,13 @@ async def _fetch_text(connection: ImapConnection, row: Fetched, command: GetMess
 
 
 async def _marked_as_seen(session: Session, connection: ImapConnection, row: Fetched) -> Fetched:
-    """Set `\\\\Seen` and mirror it in the row; a server that refuses changes nothing of the answer."""
+    """Set `\\\\Seen` and mirror it in the row; where that fails, the message was read all the same."""
     flags = row.flags or ()
     if not row.uid or SEEN in flags:
         return row
     try:
         await connection.store_flags((UidRange(row.uid, row.uid),), add=(SEEN,))
-    except CommandRefused as error:
+    except PostbusError as error:
         log.info("message not marked as seen", account=session.account.token, reason=error.message)
         return row
     if connection.selected:
