@@ -102,7 +102,7 @@ async def test_without_a_sent_mailbox_or_a_wish_there_is_no_copy_and_a_reason(
 async def test_a_message_that_asks_for_its_copy_gets_one_on_gmail_too(
     session: ReadingSession, mail: MailServer
 ) -> None:
-    """Trap 57."""
+    """The provider's own copy is a rule that a message may break (trap 57)."""
     session.gmail = True
     assert await file(session, copy_asked=True) == FileResult(path="Sent")
     assert len(mail.messages(session.record.account, "Sent")) == 1

@@ -32,7 +32,7 @@ async def outlook() -> AsyncIterator[int]:
 
 
 async def test_a_provider_that_replaces_the_message_id_is_noticed_and_both_are_told(bench: Bench) -> None:
-    """Trap 56. The copy is looked for, and filed, by our own: it is what the bytes have."""
+    """The copy is looked for by our own Message-ID: it is what the bytes have (trap 56)."""
     async with outlook() as port:
         anna = await bench.account("anna-outlook", secret={}, port=port, user=None)
         await bench.start()
@@ -57,7 +57,7 @@ async def test_a_provider_that_replaces_the_message_id_is_noticed_and_both_are_t
 async def test_the_message_decides_about_its_copy_then_the_account(
     bench: Bench, message: bool | None, account: bool | None, filed: list[tuple[bool, bool]]
 ) -> None:
-    """Trap 57: what the provider does is between the two, and the account's owner knows it."""
+    """What the provider does is between the two, and the account's owner knows it (trap 57)."""
     anna = await bench.account("anna-copy")
     record = anna.record.model_copy(update={"copy_sent": account})
     assert await bench.parts.accounts.update(anna, record, {})

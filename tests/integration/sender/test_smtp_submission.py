@@ -133,7 +133,7 @@ SOON = f"X-EE-Send-At: {(now() + timedelta(days=2)).isoformat()}".encode()
 async def test_a_message_arrives_without_control_headers_and_bcc_and_with_the_clients_own_from(
     entrance: Entrance,
 ) -> None:
-    """Traps 52, 59 and 62."""
+    """From stays (trap 59), Bcc is for the copy (trap 52), control headers stay here (trap 62)."""
     bench = entrance.bench
     anna = await bench.account("anna smtp/1")
     await entrance.open()
@@ -154,7 +154,7 @@ async def test_a_message_arrives_without_control_headers_and_bcc_and_with_the_cl
 
 
 async def test_the_reply_names_queue_id_and_time_and_the_message_is_kept_by_then(entrance: Entrance) -> None:
-    """Trap 61 too: a message that waits is dated when it is sent."""
+    """A message that waits is dated when it is sent (trap 61)."""
     await entrance.bench.account("anna-later")
     await entrance.open()
     due = now() + timedelta(days=2)
@@ -264,7 +264,7 @@ async def test_nothing_is_taken_without_a_login(entrance: Entrance) -> None:
 
 
 async def test_a_message_over_the_limit_is_refused_by_its_size_or_at_its_end(entrance: Entrance) -> None:
-    """Trap 65: the limit of a message on the wire is one of its own."""
+    """The limit of a message on the wire is one of its own (trap 65)."""
     await entrance.bench.account("anna-size")
     entrance.config = {"smtp_max_message_size": 100_000}
     await entrance.open()

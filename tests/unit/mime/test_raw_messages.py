@@ -1,4 +1,4 @@
-"""Messages that clients finished: what is taken out, what is added, and that nothing else changes (traps 52 and 62)."""
+"""Messages that clients finished: what is taken out, what is added, and that nothing else changes."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ def test_a_whole_message_travels_byte_for_byte() -> None:
 
 
 def test_what_a_message_must_have_is_added_and_from_is_not_touched() -> None:
-    """Trap 59."""
+    """A client's From is not replaced by that of the account (trap 59)."""
     found = travelling(b"From: Someone Else <else@example.test>\r\n\r\nHello")
     names = [name for name, _ in parse_header_block(found.raw)]
     assert names == ["From", "Message-ID", "Date", "MIME-Version"]
@@ -38,21 +38,21 @@ def test_what_a_message_must_have_is_added_and_from_is_not_touched() -> None:
 
 @pytest.mark.parametrize("name", [b"X-EE-Send-At", b"x-ee-send-at", b"X-eE-SEND-AT", b"X-EE-Send-At "])
 def test_control_headers_are_read_and_taken_out_whatever_their_case(name: bytes) -> None:
-    """Trap 62."""
+    """Control headers never leave the system (trap 62)."""
     found = travelling(b"X-EE-Other: 1\r\n" + name + b":\r\n 12345\r\n" + WHOLE)
     assert found.controls == {"x-ee-send-at": "12345", "x-ee-other": "1"}
     assert found.raw == WHOLE
 
 
 def test_bcc_vanishes_from_what_travels_and_stays_for_the_copy() -> None:
-    """Trap 52."""
+    """Bcc is for the copy only (trap 52)."""
     found = travelling(b'bcc: "Doe, Jane" <jane@example.test>,\r\n kim@example.test\r\nBcc: not an address\r\n' + WHOLE)
     assert found.raw == WHOLE
     assert found.bcc == '"Doe, Jane" <jane@example.test>, kim@example.test'
 
 
 def test_a_scheduled_message_is_dated_when_it_is_sent() -> None:
-    """Trap 61."""
+    """Date is the time of sending, not of writing (trap 61)."""
     dates = [value for name, value in parse_header_block(travelling(WHOLE, redate=True).raw) if name == "Date"]
     assert dates == [b"Wed, 25 Nov 2026 12:00:00 +0000"]
 
@@ -76,7 +76,7 @@ def test_a_message_id_that_nobody_could_find_again_is_replaced(bad: bytes) -> No
 
 
 def test_a_header_beyond_all_bounds_is_refused() -> None:
-    """Trap 45."""
+    """Refused for good, not tried again (trap 45)."""
     with pytest.raises(TooLarge):
         parse_raw(b"X-Long: " + b"x" * 1_100_000 + b"\r\n\r\n")
     with pytest.raises(TooLarge):

@@ -64,7 +64,7 @@ def test_recipients_that_were_refused_beside_others_are_told() -> None:
 
 
 def test_a_new_message_id_of_the_provider_is_told_beside_ours() -> None:
-    """Trap 56."""
+    """Both are told where a provider rewrites it (trap 56)."""
     accepted = Accepted(reply="250 ok", recipients=("b@c.test",), message_id="<new@provider>")
     (sent,) = outcome_events(submission(), Outcome(at=AT, accepted=accepted), 9)
     assert (sent.data.message_id, sent.data.original_message_id) == ("<new@provider>", "<x@y>")

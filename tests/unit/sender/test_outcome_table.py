@@ -96,5 +96,5 @@ def test_recipients_left_over_from_a_delivery_are_those_refused_for_now() -> Non
 def test_a_message_id_that_the_provider_replaced_is_read_from_its_reply(
     host: str, reply: str, message_id: str | None
 ) -> None:
-    """Trap 56."""
+    """Outlook and Amazon SES rewrite it (trap 56)."""
     assert rewritten_message_id(host, reply) == message_id

@@ -119,7 +119,7 @@ def record(
 
 
 def test_a_copy_is_filed_unless_nobody_wants_it_or_the_server_does_it() -> None:
-    """Trap 57."""
+    """Gmail and Outlook file by themselves (trap 57)."""
     assert skip_reason(record(), filing(), is_gmail=False) is None
     assert skip_reason(record(), filing(copy_sent=False), is_gmail=False)
     assert skip_reason(record(), filing(), is_gmail=True)
@@ -129,7 +129,7 @@ def test_a_copy_is_filed_unless_nobody_wants_it_or_the_server_does_it() -> None:
 
 
 def test_a_shared_mailbox_of_outlook_gets_its_copy_as_the_server_files_it_elsewhere() -> None:
-    """Traps 57 and 58: IMAP is logged in to as the shared mailbox, SMTP as the person who may send for it."""
+    """IMAP is logged in to as the shared mailbox, SMTP as the person who may send for it (traps 57, 58)."""
     hosts = {"imap_host": "outlook.office365.com", "smtp_host": "smtp.office365.com"}
     shared = record(**hosts, imap_user="anna@example.test\\shared@example.test")
     assert skip_reason(shared, filing(), is_gmail=False) is None
@@ -137,7 +137,7 @@ def test_a_shared_mailbox_of_outlook_gets_its_copy_as_the_server_files_it_elsewh
 
 
 def test_a_message_that_asks_for_its_copy_gets_one_also_where_the_server_makes_its_own() -> None:
-    """Trap 57; contract, section 14: message, then provider, then account."""
+    """Message, then provider, then account (trap 57)."""
     asked = filing(copy_asked=True)
     assert skip_reason(record(), asked, is_gmail=True) is None
     assert skip_reason(record(smtp_host="smtp.office365.com"), asked, is_gmail=False) is None

@@ -154,8 +154,6 @@ class Conversation(SMTP):
 
     async def handle_exception(self, error: Exception) -> str:
         """The reply to a command that failed in ways nobody expected."""
-        if isinstance(error, asyncio.LimitOverrunError | ValueError):
-            return "500 5.5.2 Line too long"
         log.error("smtp command failed", error=type(error).__name__, exc_info=error)
         return "451 4.3.0 Something is wrong here, try again later"
 
@@ -168,7 +166,10 @@ class Conversation(SMTP):
         """AUTH PLAIN and LOGIN. Too many failures end the conversation."""
         self._claim = None
         mechanism, _, rest = (arg or "").partition(" ")
-        await super().smtp_AUTH(f"{mechanism.upper()} {rest}".strip())
+        try:
+            await super().smtp_AUTH(f"{mechanism.upper()} {rest}".strip())
+        except ValueError:  # a line without end instead of a password
+            self.close("500 5.5.6 Line too long")
         if self._claim is not None:
             await self._judge(self._claim)
 
@@ -217,10 +218,9 @@ class Conversation(SMTP):
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         self.idle.clear()
         try:
-            reply = await self._receive(self.envelope)
-            self._set_post_data_state()  # type: ignore[no-untyped-call]
-            await self.push(reply)
+            await self.push(await self._receive(self.envelope))
         finally:
+            self._set_post_data_state()  # type: ignore[no-untyped-call]
             self.idle.set()
 
     async def _receive(self, envelope: Envelope) -> str:
