@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 
 from postbus.common.egress import EgressRefused
-from postbus.common.tunnel import ProxyFailed
+from postbus.common.proxies import ProxyFailed
 
 
 def code_of(error: OSError) -> str:
@@ -31,4 +32,6 @@ def words_of(error: OSError) -> str:
     """One line that says what happened."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
+    if error.errno and error.errno in errno.errorcode and not isinstance(error, socket.gaierror | ssl.SSLError):
+        return os.strerror(error.errno)  # asyncio puts the address in its place
     return error.strerror or str(error) or type(error).__name__

@@ -55,6 +55,17 @@ class Proxy:
         return f"{self.kind.value}://{self.name}"
 
 
+class ProxyFailed(OSError):
+    """The way through the proxy failed; says so in words that name the proxy and never its credentials.
+
+    `code` is `EPROXYAUTH` where the proxy wants another login, else `EPROXY`.
+    """
+
+    def __init__(self, message: str, code: str = "EPROXY") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def parse_proxy(url: str) -> Proxy:
     """Read a proxy URL; ValueError, which never repeats it, for one that can't be used."""
     if len(url) > MAX_URL_CHARS or any(char <= " " or char == "\x7f" for char in url):

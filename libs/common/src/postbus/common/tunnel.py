@@ -21,7 +21,8 @@ from python_socks import ProxyConnectionError, ProxyError, ProxyType
 from python_socks.async_.asyncio import Proxy as SocksProxy
 
 from postbus.common import egress
-from postbus.common.proxies import Proxy, ProxyKind
+from postbus.common.connect_errors import words_of
+from postbus.common.proxies import Proxy, ProxyFailed, ProxyKind
 from postbus.common.version import USER_AGENT
 
 MAX_ANSWER_BYTES: Final = 16 * 1024  # of the head of the answer to CONNECT
@@ -35,17 +36,6 @@ _SOCKS4_IDENT: Final = frozenset({0x5C, 0x5D})  # the SOCKS4 memo: identd is mis
 _bridges: set[asyncio.Task[None]] = set()
 
 
-class ProxyFailed(OSError):
-    """The way through the proxy failed; says so in words that name the proxy and never its credentials.
-
-    `code` is `EPROXYAUTH` where the proxy wants another login, else `EPROXY`.
-    """
-
-    def __init__(self, message: str, code: str = "EPROXY") -> None:
-        super().__init__(message)
-        self.code = code
-
-
 async def open_tunnel(proxy: Proxy, host: str, port: int, *, limit_s: float) -> socket.socket:
     """A socket to a mail server through a proxy, within `limit_s`. The proxy resolves the host.
 
@@ -54,7 +44,7 @@ async def open_tunnel(proxy: Proxy, host: str, port: int, *, limit_s: float) -> 
     _refuse_literal(host)
     try:
         async with asyncio.timeout(limit_s):
-            return await _through_some_address(proxy, host, port)
+            return await _through_some_address(proxy, host, port, limit_s)
     except TimeoutError as error:
         raise ProxyFailed(f"the proxy {proxy.name} did not answer in time") from error
 
@@ -66,16 +56,21 @@ def _refuse_literal(host: str) -> None:
         egress.refuse(host)
 
 
-async def _through_some_address(proxy: Proxy, host: str, port: int) -> socket.socket:
+async def _through_some_address(proxy: Proxy, host: str, port: int, limit_s: float) -> socket.socket:
     try:
         addresses = await egress.resolve(proxy.host, proxy.port)
     except egress.EgressRefused:
         raise
-    except (OSError, UnicodeError) as error:
-        raise ProxyFailed(f"the proxy {proxy.name} is not known: {_words(error)}") from error
+    except OSError as error:
+        raise ProxyFailed(f"the proxy {proxy.name} is not known: {words_of(error)}") from error
+    except UnicodeError as error:
+        raise ProxyFailed(f"the proxy {proxy.name} is not known: its name is none") from error
     for address in addresses[:-1]:
         try:
-            return await _through(proxy, address, host, port)
+            async with asyncio.timeout(limit_s / len(addresses)):
+                return await _through(proxy, address, host, port)
+        except TimeoutError:
+            continue
         except ProxyFailed as error:
             if not isinstance(error.__cause__, OSError):
                 raise  # it answered
@@ -92,7 +87,7 @@ async def _through(proxy: Proxy, address: str, host: str, port: int) -> socket.s
         reason = getattr(error, "verify_message", None) or error.reason or "failed"
         raise ProxyFailed(f"no TLS with the proxy {proxy.name}: {reason}") from error
     except OSError as error:
-        raise ProxyFailed(f"the proxy {proxy.name} can't be reached: {_words(error)}") from error
+        raise ProxyFailed(f"the proxy {proxy.name} can't be reached: {words_of(error)}") from error
 
 
 # SOCKS
@@ -244,7 +239,3 @@ def _login_refused(proxy: Proxy) -> ProxyFailed:
 
 def _out_of_reach(proxy: Proxy, host: str, port: int, reason: str) -> ProxyFailed:
     return ProxyFailed(f"the proxy {proxy.name} does not reach {host}:{port}: {reason}")
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

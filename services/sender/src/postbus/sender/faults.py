@@ -11,7 +11,7 @@ import aiosmtplib
 from aiosmtplib import SMTPResponse
 
 from postbus.common.egress import EgressRefused
-from postbus.common.tunnel import ProxyFailed
+from postbus.common.proxies import ProxyFailed
 from postbus.sender.outcome import DeliveryFailed, Failure
 
 MAX_REPLY_CHARS: Final = 1000  # of a reply that goes into events

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import aiosmtplib
 
-from postbus.common.connect_errors import code_of
+from postbus.common.connect_errors import code_of, words_of
 from postbus.common.errors import BadInput
 from postbus.common.network import choose_proxy
 from postbus.common.verifying import LoginResult, LoginTest
 from postbus.sender.delivery import Deliverer
 from postbus.sender.opening import open_session
-from postbus.sender.outcome import DeliveryFailed, Failure
+from postbus.sender.outcome import DeliveryFailed
 
 _PROXY_SHARE = 0.8  # of the time for all of it: a proxy that hangs is named, not the server behind it
 
@@ -45,22 +45,22 @@ class LoginTester:
 
 
 def _failed(failed: DeliveryFailed) -> LoginResult:
-    failure = failed.failure
+    """More exact about the network than for a delivery, where all that counts is whether to try again."""
+    failure, network = failed.failure, _network_error(failed)
     return LoginResult(
         success=False,
-        error=failure.error,
-        code=_code(failure, failed.__cause__),
+        error=words_of(network) if network else failure.error,
+        code=code_of(network) if network else failure.code,
         status_code=failure.reply_code,
         response_text=failure.reply,
     )
 
 
-def _code(failure: Failure, cause: BaseException | None) -> str:
-    """More exact than for a delivery, where all that counts is whether to try again."""
-    if failure.reply_code is not None:
-        return failure.code
+def _network_error(failed: DeliveryFailed) -> OSError | None:
+    """What the system or TLS said before any server did."""
+    cause = failed.__cause__
     while isinstance(cause, aiosmtplib.SMTPException):  # some of them are OSErrors, too
         cause = cause.__cause__
-    if isinstance(cause, ssl.SSLError) or (isinstance(cause, OSError) and failure.command == "CONN"):
-        return code_of(cause)
-    return failure.code
+    told = failed.failure.reply_code is not None or isinstance(cause, TimeoutError)
+    connecting = isinstance(cause, ssl.SSLError) or failed.failure.command == "CONN"
+    return cause if isinstance(cause, OSError) and connecting and not told else None
