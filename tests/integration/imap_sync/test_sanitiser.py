@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 HTML = "<p onclick=x>Hello <b>you</b></p><script>x</script>"
 CLEAN = "<p>Hello <b>you</b></p>"
 TEXT = '<div style="white-space:pre-wrap">Hello you</div>'
+ROOT = Path(__file__).parents[3]
 MODULE = "postbus.imap_sync.html.process"
 
 
@@ -152,6 +153,28 @@ async def test_a_process_that_was_killed_while_idle_is_replaced(sanitiser: Sanit
     assert (await sanitiser.render(job(), limit_s=20)).html == CLEAN
 
 
+async def test_processes_end_with_a_worker_that_is_killed() -> None:
+    code = (
+        "import asyncio\n"
+        "from tests.integration.imap_sync.test_sanitiser import children_that_render, job\n"
+        "from postbus.imap_sync.sanitiser import Sanitiser\n"
+        "async def main():\n"
+        "    sanitiser = Sanitiser()\n"
+        "    await sanitiser.render(job(), limit_s=60)\n"
+        "    print(*children_that_render(), flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+    worker = await asyncio.create_subprocess_exec(*python(code), stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    assert worker.stdout is not None
+    async with asyncio.timeout(60):
+        pid = int(await worker.stdout.readline())
+        worker.kill()
+        await worker.wait()
+        while is_running(pid):
+            await asyncio.sleep(0.02)
+
+
 async def test_a_process_that_has_used_much_memory_is_not_used_again(sanitiser: Sanitiser) -> None:
     html = "<p>paragraph</p>" * 45_000 + "x" * 6_000_000
     rendered = await sanitiser.render(job(html), limit_s=60)
@@ -194,6 +217,14 @@ async def test_hostile_messages_do_not_hold_up_the_loop(sanitiser: Sanitiser) ->
     watching.cancel()
     await asyncio.wait([watching])
     assert slowest < 0.1
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is more than an entry that nobody has reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def children_that_render() -> list[int]:
