@@ -490,6 +490,33 @@ async def test_two_senders_listen_on_one_port_and_a_stopping_one_finishes_what_i
     assert await entrance.run(talk, "anna-two") == [250, 250, 250]
 
 
+async def test_a_message_with_an_idempotency_key_is_taken_once(entrance: Entrance) -> None:
+    """At the same time too: the second waits and gets the answer of the first (trap 64)."""
+    await entrance.bench.account("anna-once")
+    await entrance.open()
+    key = b"x-EE-idempotency-KEY: one key"
+    replies = await asyncio.gather(
+        *(entrance.send("anna-once", "b@example.test", letter(b"same\r\n", SOON, key)) for _ in range(6))
+    )
+    assert len(set(replies)) == 1 and replies[0].startswith("250 ")
+    _, raw = await entrance.queued(replies[0])
+    assert b"one key" not in raw
+    info = await entrance.bench.parts.bus.js.stream_info(JOBS)
+    assert info.state.messages == 1
+    assert (await entrance.send("anna-once", "b@example.test", letter(b"other\r\n", SOON, key))).startswith("554 ")
+    assert (await entrance.send("anna-once", "c@example.test", letter(b"same\r\n", SOON, key))).startswith("554 ")
+
+
+async def test_an_idempotency_key_of_a_message_that_was_not_kept_is_free_again(entrance: Entrance) -> None:
+    await entrance.bench.account("anna-free")
+    await entrance.open()
+    key = b"X-EE-Idempotency-Key: k"
+    entrance.bench.parts.bus.jobs_room.limit = 0
+    assert (await entrance.send("anna-free", "b@example.test", letter(b"", SOON, key))).startswith("452 ")
+    entrance.bench.parts.bus.jobs_room.limit = 1024**3
+    assert (await entrance.send("anna-free", "b@example.test", letter(b"new\r\n", SOON, key))).startswith("250 ")
+
+
 async def test_settings_change_the_password_and_close_the_door_while_it_runs(entrance: Entrance) -> None:
     await entrance.bench.account("anna-settings")
     await entrance.open()

@@ -30,6 +30,11 @@ def check_wait(wait: timedelta, size: int) -> None:
         raise BadInput(fields=[{"key": "sendAt", "message": message}])
 
 
+def new_queue_id(send_at: datetime) -> str:
+    """The id of a submission; ids sort by the time of sending."""
+    return ids.new_queue_id(int(send_at.timestamp() * 1000))
+
+
 def begin_submission(
     account: Account,
     *,
@@ -39,15 +44,17 @@ def begin_submission(
     created: datetime,
     send_at: datetime,
     attempts: int | None,
+    queue_id: str | None = None,
     **wishes: Any,
 ) -> Submission:
     """The submission of a message, to be put on the bus; `wishes` are its further fields.
 
+    The `queue_id` is a new one unless the same submission may have been begun before (`store.idempotency`).
     `attempts` 0 or None means that only the deadline counts. BadInput as `check_wait`.
     """
     check_wait(send_at - created, size)
     return Submission(
-        queue_id=ids.new_queue_id(int(send_at.timestamp() * 1000)),
+        queue_id=queue_id or new_queue_id(send_at),
         account=account.record.account,
         account_born_as=account.born_as,
         message_id=message_id,

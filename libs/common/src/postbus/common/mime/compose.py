@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from email.utils import format_datetime
 from typing import Final
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from postbus.common.errors import BadInput
 from postbus.common.mime.addresses import parse_addresses
@@ -86,10 +86,13 @@ def compose_address_list(addresses: Iterable[OutgoingAddress]) -> str:
     return fold_value(tokens, name="Bcc")
 
 
-def new_message_id(domain: str) -> str:
-    """A fresh Message-ID at this domain, with its brackets; BadInput when the domain has no ASCII form."""
+def new_message_id(domain: str, seed: str | None = None) -> str:
+    """A fresh Message-ID at this domain, with its brackets; BadInput when the domain has no ASCII form.
+
+    It follows from `seed`, where there is one.
+    """
     try:
-        return f"<{uuid4()}@{ascii_domain(domain)}>"
+        return f"<{uuid5(NAMESPACE_OID, seed) if seed else uuid4()}@{ascii_domain(domain)}>"
     except ValueError as error:
         raise BadInput(fields=[{"key": "from.address", "message": str(error)}]) from error
 

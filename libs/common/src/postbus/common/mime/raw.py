@@ -121,19 +121,25 @@ def make_field(name: str, value: str) -> RawField:
 
 
 def prepare_to_travel(
-    message: RawMessage, *, domain: str, date: datetime, redate: bool = False, message_id: str | None = None
+    message: RawMessage,
+    *,
+    domain: str,
+    date: datetime,
+    redate: bool = False,
+    message_id: str | None = None,
+    seed: str | None = None,
 ) -> Travelling:
     """What is sent of a client's message.
 
-    A Message-ID at `domain`, a Date and a MIME-Version are added where there are none. `redate` and `message_id` put
-    the given ones in place of the client's.
+    A Message-ID at `domain` (from `seed`), a Date and a MIME-Version are added where there are none. `redate` and
+    `message_id` put the given ones in place of the client's.
     """
     controls = {field.key: field.text for field in message.fields if field.key.startswith(CONTROL_PREFIX)}
     own_id = message_id or _usable_id(message)
     replaced = set(controls) | _HIDDEN
     added: list[RawField] = []
     if message_id or own_id is None:
-        own_id = own_id or new_message_id(domain)
+        own_id = own_id or new_message_id(domain, seed)
         replaced.add("message-id")
         added.append(make_field("Message-ID", own_id))
     if redate or not any(message.named("date")):

@@ -55,6 +55,11 @@ def submission(token: str, queue_id: str) -> str:
     return f"ee:{{{token}}}:q:{queue_id}"
 
 
+def idempotency(token: str, digest: str) -> str:
+    """Hash with a life time: what was answered to a submission with this idempotency key."""
+    return f"ee:{{{token}}}:idem:{digest}"
+
+
 def credentials(token: str, proto: str) -> str:
     """String with a life time: sealed credentials of an external authentication server."""
     return f"ee:{{{token}}}:cred:{proto}"

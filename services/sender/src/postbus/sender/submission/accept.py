@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from postbus.common import metrics
-from postbus.common.accepting import begin_submission, check_can_send
+from postbus.common.accepting import begin_submission, check_can_send, new_queue_id
 from postbus.common.accounts import Account
 from postbus.common.bus.queue import put_submission
 from postbus.common.errors import BadInput
@@ -20,12 +20,14 @@ from postbus.common.mime.compose import wire_address
 from postbus.common.mime.headers import parse_addresses
 from postbus.common.mime.raw import CONTROL_PREFIX, RawMessage, Travelling, parse_raw, prepare_to_travel
 from postbus.common.service import Parts
-from postbus.common.times import now
+from postbus.common.store.idempotency import Asked, once
+from postbus.common.times import iso, now
 from postbus.sender.submission.controls import Controls, read_controls
 
 log = structlog.get_logger()
 
 READ_HERE_BYTES: Final = 64 * 1024  # more is read in a thread: the loop delivers other mail meanwhile
+WAIT_S: Final = 30.0  # for another message with the same idempotency key
 NO_DOMAIN: Final = "localhost"
 
 
@@ -37,33 +39,58 @@ class Letter:
     recipients: Sequence[str]
     raw: bytes
 
+    @property
+    def fingerprint(self) -> bytes:
+        """What makes it the same letter when it comes again."""
+        return b"\0".join([*(address.encode() for address in (self.sender, *self.recipients)), self.raw])
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a message came, and when it is to be sent."""
+
+    created: datetime
+    send_at: datetime
+
 
 class NoAccount(BadInput):
     """Nobody logged in, and the message does not name its account."""
 
 
-async def accept(parts: Parts, account_id: str | None, letter: Letter) -> Submission:
-    """Keep a message; when this returns it is in the queue, as durable as one from the API.
+async def accept(parts: Parts, account_id: str | None, letter: Letter) -> str:
+    """Keep a message and say so; when this returns it is in the queue, as durable as one from the API.
 
     `account_id` is None where nobody has to log in: the message names its account then, or it is NoAccount. NotFound
-    without the account or its SMTP side; BadInput and TooLarge for what can't be sent; Unavailable when it can't be
-    kept.
+    without the account or its SMTP side; BadInput and TooLarge for what can't be sent; Conflict where its idempotency
+    key was used for another; Unavailable when it can't be kept.
     """
     message = await _read(letter.raw)
     controls = read_controls(_controls_of(message))
-    if controls.idempotency_key is not None:
-        raise BadInput("X-EE-Idempotency-Key is not available in this version")
     account_id = account_id or controls.account
     if account_id is None:
         raise NoAccount("X-EE-Account has to name the account")
     account = await parts.accounts.get(account_id)
     check_can_send(account)
-    submission, travelling = _submission(parts, account, letter, message, controls)
-    await put_submission(parts.bus, submission, travelling.raw)
-    if controls.gateway:
-        log.info("gateway ignored, there are none", account=account.token, queue_id=submission.queue_id)
-    log.info("submission accepted", account=account.token, queue_id=submission.queue_id, size=submission.size)
-    return submission
+    created = now()
+    send_at = max(controls.send_at or created, created)
+    times = Times(created, send_at)
+
+    async def keep(queue_id: str) -> str:
+        return queued_reply(await _keep(parts, account, letter, message, controls, times, queue_id))
+
+    queue_id = new_queue_id(send_at)
+    if controls.idempotency_key is None:
+        return await keep(queue_id)
+    asked = Asked(controls.idempotency_key, letter.fingerprint, WAIT_S)
+    reply, again = await once(parts.redis, account, asked, queue_id, keep)
+    if again:
+        log.info("submission answered as before", account=account.token)
+    return reply
+
+
+def queued_reply(submission: Submission) -> str:
+    """The reply to an accepted message; its words are the incumbent's."""
+    return f"250 Message queued for delivery as {submission.queue_id} ({iso(submission.send_at)})"
 
 
 def count(parts: Parts, *, accepted: bool) -> None:
@@ -81,33 +108,43 @@ def _controls_of(message: RawMessage) -> dict[str, str]:
     return {field.key: field.text for field in message.fields if field.key.startswith(CONTROL_PREFIX)}
 
 
-def _submission(
-    parts: Parts, account: Account, letter: Letter, message: RawMessage, controls: Controls
-) -> tuple[Submission, Travelling]:
-    created = now()
-    send_at = max(controls.send_at or created, created)
-    travelling = _travelling(letter, message, send_at, waits=send_at > created)
+async def _keep(
+    parts: Parts,
+    account: Account,
+    letter: Letter,
+    message: RawMessage,
+    controls: Controls,
+    times: Times,
+    queue_id: str,
+) -> Submission:
+    travelling = _travelling(letter, message, times, queue_id)
     submission = begin_submission(
         account,
         message_id=travelling.message_id,
         envelope=_envelope(letter),
         size=len(travelling.raw),
-        created=created,
-        send_at=send_at,
+        created=times.created,
+        send_at=times.send_at,
         attempts=controls.attempts or parts.settings.current.delivery_attempts,
+        queue_id=queue_id,
         bcc=travelling.bcc,
     )
-    return submission, travelling
+    await put_submission(parts.bus, submission, travelling.raw)
+    if controls.gateway:
+        log.info("gateway ignored, there are none", account=account.token, queue_id=queue_id)
+    log.info("submission accepted", account=account.token, queue_id=queue_id, size=submission.size)
+    return submission
 
 
-def _travelling(letter: Letter, message: RawMessage, date: datetime, *, waits: bool) -> Travelling:
+def _travelling(letter: Letter, message: RawMessage, times: Times, seed: str) -> Travelling:
     authors = (address for field in message.named("from") for address in parse_addresses(field.value))
     author = next((one.address for one in authors if one.address), letter.sender)
     domain = author.rpartition("@")[2].strip("[]").removeprefix("IPv6:") or NO_DOMAIN
+    date, waits = times.send_at, times.send_at > times.created
     try:
-        return prepare_to_travel(message, domain=domain, date=date, redate=waits)
+        return prepare_to_travel(message, domain=domain, date=date, redate=waits, seed=seed)
     except BadInput:  # a domain that is none; who writes that in From is told by the next server
-        return prepare_to_travel(message, domain=NO_DOMAIN, date=date, redate=waits)
+        return prepare_to_travel(message, domain=NO_DOMAIN, date=date, redate=waits, seed=seed)
 
 
 def _envelope(letter: Letter) -> Envelope:

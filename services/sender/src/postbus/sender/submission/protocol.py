@@ -9,21 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import ssl
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import structlog
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, syntax
 
 from postbus.common.errors import ConnectionLost, PostbusError
-from postbus.common.mime.compose import wire_address
 from postbus.sender.submission.accept import Letter
-from postbus.sender.submission.guard import Guard
-from postbus.sender.submission.limits import SubmissionLimits
-from postbus.sender.submission.receiving import Held, Incoming, read_message
+from postbus.sender.submission.desk import NULL_SENDER, Desk, Hooks, Terms, Unknown
+from postbus.sender.submission.receiving import Incoming, read_message
 from postbus.sender.submission.replies import refusal_reply
 
 log = structlog.get_logger()
@@ -31,69 +26,11 @@ log = structlog.get_logger()
 READ_LIMIT: Final = 64 * 1024  # bytes of the reader; twice as much may be in memory unread
 MAX_COMMAND: Final = 2048  # RFC 5321, 4.5.3.1.4 has 512; addresses in UTF-8 are longer
 MAX_AUTH: Final = 12_288  # RFC 4954, 4
-NULL_SENDER: Final = "<>"
 
 _AUTH_OF_MAIL: Final = re.compile(r" AUTH=\S*", re.IGNORECASE)
 
 for _noisy in ("mail.log", "mail.debug"):  # they tell addresses and wrong passwords
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
-
-
-class Unknown(PostbusError):
-    """The login is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What all conversations share. `log_in(user, secret)` answers with the account's id; Unknown for a wrong login.
-
-    `take(account, letter)` keeps a message and answers with the reply; PostbusError when it can't.
-    """
-
-    limits: SubmissionLimits
-    guard: Guard
-    held: Held
-    log_in: Callable[[str, str], Awaitable[str]]
-    take: Callable[[str | None, Letter], Awaitable[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How the server speaks: `starttls` offers TLS, and asks for it before passwords."""
-
-    hostname: str
-    max_size: int
-    auth_required: bool = True
-    starttls: ssl.SSLContext | None = None
-
-
-class Hooks:
-    """What aiosmtpd asks about addresses."""
-
-    def __init__(self, limits: SubmissionLimits) -> None:
-        self._limits = limits
-
-    async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
-        self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        """Take a sender; the null address is one."""
-        if address != NULL_SENDER and not _is_address(address):
-            return "553 5.1.7 Malformed address"
-        envelope.mail_from = address
-        envelope.mail_options.extend(options)
-        return "250 2.1.0 OK"
-
-    async def handle_RCPT(  # noqa: N802
-        self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        """Take a recipient."""
-        if not _is_address(address):
-            return "553 5.1.3 Malformed address"
-        if len(envelope.rcpt_tos) >= self._limits.recipients:
-            return "452 4.5.3 Too many recipients"
-        envelope.rcpt_tos.append(address)
-        envelope.rcpt_options.extend(options)
-        return "250 2.1.5 OK"
 
 
 class Conversation(SMTP):
@@ -317,12 +254,3 @@ class Conversation(SMTP):
 
     def _timeout_cb(self) -> None:
         self.close("421 4.4.2 Timeout")
-
-
-def _is_address(address: str) -> bool:
-    try:
-        address.encode()
-        wire_address(address)
-    except ValueError:
-        return False
-    return True

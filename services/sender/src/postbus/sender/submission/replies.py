@@ -1,18 +1,11 @@
-"""What the client is told about its message (RFC 5321, 4.2; RFC 3463): "later" where the fault is ours, else never."""
+"""What a client is told whose message is not taken (RFC 5321, 4.2): "later" where the fault is ours, else never."""
 
 from __future__ import annotations
 
 from postbus.common.errors import BadInput, Busy, Conflict, NotFound, PostbusError, TooLarge
-from postbus.common.jobs import Submission
-from postbus.common.times import iso
 from postbus.sender.submission.accept import NoAccount
 
 MAX_TEXT = 400  # characters; RFC 5321, 4.5.3.1.5 allows 512 octets
-
-
-def queued_reply(submission: Submission) -> str:
-    """The reply to an accepted message; its words are the incumbent's."""
-    return f"250 Message queued for delivery as {submission.queue_id} ({iso(submission.send_at)})"
 
 
 def refusal_reply(error: PostbusError) -> str:

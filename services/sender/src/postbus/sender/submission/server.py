@@ -19,13 +19,13 @@ import structlog
 from postbus.common.errors import NotFound, PostbusError, ProtocolError, Unavailable
 from postbus.common.service import Parts
 from postbus.sender.submission.accept import Letter, accept, count
+from postbus.sender.submission.desk import Desk, Terms, Unknown
 from postbus.sender.submission.guard import Guard
 from postbus.sender.submission.limits import SubmissionLimits
 from postbus.sender.submission.plan import Plan, Unfit, load_context, plan_server
-from postbus.sender.submission.protocol import Conversation, Desk, Terms, Unknown
+from postbus.sender.submission.protocol import Conversation
 from postbus.sender.submission.proxy_line import read_proxy_header
 from postbus.sender.submission.receiving import Held
-from postbus.sender.submission.replies import queued_reply
 
 log = structlog.get_logger()
 
@@ -223,7 +223,7 @@ class Counterpart:
         """Keep a message and say so; errors as `accept`, in time."""
         try:
             async with asyncio.timeout(self.accept_s):
-                submission = await accept(self.parts, account, letter)
+                reply = await accept(self.parts, account, letter)
         except (PostbusError, TimeoutError) as error:
             count(self.parts, accepted=False)
             refusal = error if isinstance(error, PostbusError) else Unavailable("It took too long")
@@ -232,7 +232,7 @@ class Counterpart:
                 raise
             raise refusal from error
         count(self.parts, accepted=True)
-        return queued_reply(submission)
+        return reply
 
 
 def _digest(secret: str) -> bytes:
