@@ -1,5 +1,6 @@
 """IMAP through real proxies of every kind, to a real Dovecot that only the proxy is able to find by its name."""
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from uuid import uuid4
@@ -7,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from postbus.common import tunnel
-from postbus.common.accounts import TlsOptions
+from postbus.common.accounts import AccountState, TlsOptions
 from postbus.common.credentials import Credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
 from postbus.common.proxies import parse_proxy
@@ -115,6 +116,15 @@ async def test_a_mail_server_is_no_proxy(mail: MailServer, scheme: str) -> None:
     assert caught.value.code == "EPROXY"
 
 
+async def test_nothing_is_left_of_a_connection_through_a_proxy_with_tls(mail: MailServer) -> None:
+    async with proxy_of(mail, "https") as proxy:
+        connection = await log_in(mail, proxy.url("https"))
+        assert len(tunnel._bridges) == 1
+        connection.abort()
+        async with asyncio.timeout(5.0):
+            await asyncio.gather(*tunnel._bridges)
+
+
 async def test_an_unknown_proxy_is_named(mail: MailServer) -> None:
     with pytest.raises(ConnectFailed, match=r"the proxy proxy\.invalid:1080 is not known") as caught:
         await log_in(mail, "socks5://proxy.invalid")
@@ -174,3 +184,24 @@ async def test_an_account_goes_through_its_own_proxy_else_through_the_global_one
         await system.event(account, "accountInitialized")
         assert (bool(common.asked), bool(own.asked)) == (False, True)
         await system.parts.settings_store.write({"proxyEnabled": None, "proxyUrl": None})
+
+
+async def test_a_proxy_is_found_at_whichever_of_its_addresses_answers(mail: MailServer) -> None:
+    """`localhost` is ::1, too, on most machines, where this proxy does not listen."""
+    async with proxy_of(mail, "socks5") as proxy:
+        await (await log_in(mail, f"socks5://localhost:{proxy.port}")).logout()
+    assert len(proxy.asked) == 1
+
+
+async def test_a_proxy_whose_login_can_not_be_read_is_an_error_of_the_account(system: System) -> None:
+    await system.start()
+    account = await system.add(disabled=True)
+    assert account.record.imap is not None
+    imap = account.record.imap.model_copy(update={"disabled": False})
+    record = account.record.model_copy(update={"proxy": "socks5://anna:******@proxy.test", "imap": imap})
+    elsewhere = system.parts.secrets.seal("socks5://anna:s3cret@proxy.test", account="other", field="proxy")
+    assert await system.parts.accounts.update(account, record, {"proxy": elsewhere})
+    await system.changed(record.account)
+    await system.in_state(account, AccountState.CONNECT_ERROR)
+    error = (await system.parts.accounts.get(record.account)).last_error
+    assert error is not None and error.server_response_code == "SecretUnreadable" and "s3cret" not in error.response
