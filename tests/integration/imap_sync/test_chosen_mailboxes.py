@@ -48,6 +48,22 @@ async def test_only_the_named_mailboxes_are_indexed_and_told_of(any_system: Syst
     assert told_of(system, account) == {"INBOX", "Sent"}
 
 
+async def test_what_becomes_of_other_mailboxes_is_not_told(system: System) -> None:
+    await system.start()
+    account = await system.connected(record_of={"path": ("INBOX",)})
+    await system.imap(account, lambda client: client.create("Work"))
+    await counted(system, account, "Work", 0)
+    await system.imap(account, lambda client: client.delete("Work"))
+
+    async def gone() -> bool:
+        return await system.mailbox(account, "Work") is None
+
+    await until(gone, "Work is gone")
+    await system.deliver(account)
+    await system.event(account, "messageNew")
+    assert told_of(system, account) == {"INBOX"}
+
+
 async def test_the_first_of_the_named_mailboxes_is_the_one_that_pushes(system: System) -> None:
     running = await system.start()
     account = await system.connected(record_of={"path": ("\\Sent", "INBOX")})

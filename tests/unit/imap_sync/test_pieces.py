@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from postbus.imap_sync.connection import DEAR_PIECE
+from postbus.imap_sync.connection import DEAR_PIECE, PIECE
 from postbus.imap_sync.profiles import GENERIC, OUTLOOK, TENCENT, Profile
 from tests.unit.imap_sync.scripted_imap import Peer, session
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(("profile", "size"), [(GENERIC, 512 * 1024), (OUTLOOK, DEAR_PIECE), (TENCENT, DEAR_PIECE)])
+@pytest.mark.parametrize(("profile", "size"), [(GENERIC, PIECE), (OUTLOOK, DEAR_PIECE), (TENCENT, DEAR_PIECE)])
 async def test_few_large_pieces_are_asked_of_a_server_that_makes_the_whole_message_for_each(
     profile: Profile, size: int
 ) -> None:

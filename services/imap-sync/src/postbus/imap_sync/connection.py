@@ -56,6 +56,7 @@ OnEvent = Callable[[str], None]
 
 APPEND_S: Final = 120.0  # from the last byte to the answer
 LOGOUT_S: Final = 5.0
+PIECE: Final = 256 * 1024  # bytes of a download that are asked for at a time
 DEAR_PIECE: Final = 4 * 1024 * 1024  # bytes; a download holds two of them at most
 
 DELETED: Final = "\\Deleted"
@@ -400,7 +401,7 @@ class ImapConnection:
             if name == "APPENDLIMIT" and limit.isdigit() and size > int(limit[:19]):
                 raise TooLarge(f"the server takes messages of up to {limit} bytes")
 
-    def stream_section(self, uid: int, section: str, *, chunk_size: int = 256 * 1024) -> AsyncGenerator[bytes, None]:
+    def stream_section(self, uid: int, section: str, *, chunk_size: int = PIECE) -> AsyncGenerator[bytes, None]:
         """A section (`` is the whole message) in pieces, the connection free in between; NotFound when it is gone.
 
         The pieces are larger where the provider makes the whole message anew for each of them.

@@ -150,5 +150,8 @@ async def _wait_for_push(connection: ImapConnection, pushed: asyncio.Event) -> N
     while not pushed.is_set():
         started = loop.time()
         await connection.idle(max_s=connection.profile.idle_s)
-        if not pushed.is_set() and loop.time() - started < SHORTEST_IDLE_S:
+        if pushed.is_set():
+            return
+        if loop.time() - started < SHORTEST_IDLE_S:
             await asyncio.sleep(SHORTEST_IDLE_S)
+        await connection.keep_alive()  # between two IDLEs, which are no sign of life for every provider

@@ -276,7 +276,7 @@ class Watcher:
             self._live.listed_at = asked_at
 
     async def _apply(self, plan: ListingPlan) -> None:
-        """Commit the rows of the listing, with the events of those that are gone."""
+        """Commit the rows of the listing, with the events of those that are gone and were watched."""
         commit = Commit()
         plan.new.sort(key=lambda row: (row.path != "INBOX", row.path))  # number 1 is INBOX
         wanted = [(self._validity(plan, row), row.path) for row in plan.new]
@@ -290,6 +290,8 @@ class Watcher:
             commit.mailboxes.append(MailboxChange(row.path, None, wiped=row.number, retired=row))
             self._clocks.forget(row.path)
             self._since.pop(row.path, None)
+            if not row.watched:
+                continue
             info = MailboxInfo(path=row.path, name=row.name, special_use=row.special_use or False)
             account = self._live.account.record.account
             event = MailboxDeleted(account=account, path=row.path, special_use=row.special_use, data=info)
