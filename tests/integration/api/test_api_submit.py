@@ -1,5 +1,6 @@
 """Contract, sections 11 to 13: what a submission becomes, and that nothing is kept of one that is refused."""
 
+import asyncio
 import base64
 import email
 import email.policy
@@ -192,9 +193,51 @@ async def test_an_account_without_smtp_can_not_send(client: httpx.AsyncClient, a
     assert (answer.status_code, answer.json()["code"]) == (404, "SMTPUnavailable")
 
 
-async def test_an_idempotency_key_is_refused_while_it_would_be_ignored(client: httpx.AsyncClient, account: str) -> None:
-    answer = await client.post(URL, json={"to": {"address": "a@b.example"}}, headers={"Idempotency-Key": "k"})
-    assert answer.json()["fields"][0]["key"] == "idempotency-key"
+ONCE = {"to": {"address": "a@b.example"}, "text": "once"}
+KEY = {"Idempotency-Key": " order 4711 "}
+
+
+class TestIdempotencyKeys:
+    async def test_the_same_request_is_answered_as_before_and_sent_once(
+        self, parts: Parts, client: httpx.AsyncClient, account: str
+    ) -> None:
+        first = (await client.post(URL, json=ONCE, headers=KEY)).json()
+        again = (await client.post(URL, json=ONCE, headers=KEY)).json()
+        assert first.pop("idempotency") == {"key": "order 4711", "status": "MISS"}
+        assert again.pop("idempotency") == {"key": "order 4711", "status": "HIT"}
+        assert first == again
+        assert await jobs(parts) == 1
+
+    async def test_at_the_same_time_too(self, parts: Parts, client: httpx.AsyncClient, account: str) -> None:
+        """The others wait for the first (trap 64)."""
+        answers = await asyncio.gather(*(client.post(URL, json=ONCE, headers=KEY) for _ in range(8)))
+        assert len({answer.json()["queueId"] for answer in answers}) == 1
+        assert sorted(answer.json()["idempotency"]["status"] for answer in answers) == ["HIT"] * 7 + ["MISS"]
+        assert await jobs(parts) == 1
+
+    async def test_another_message_with_that_key_is_a_conflict(
+        self, parts: Parts, client: httpx.AsyncClient, account: str
+    ) -> None:
+        await client.post(URL, json=ONCE, headers=KEY)
+        other = await client.post(URL, json={**ONCE, "text": "twice"}, headers=KEY)
+        assert (other.status_code, other.json()["code"]) == (409, "IdempotencyKeyReused")
+        assert await jobs(parts) == 1
+
+    async def test_a_failure_is_forgotten(self, parts: Parts, client: httpx.AsyncClient, account: str) -> None:
+        bad = {**ONCE, "headers": {"X-EE-Anything": "1"}}
+        assert (await client.post(URL, json=bad, headers=KEY)).status_code == 400
+        good = await client.post(URL, json=ONCE, headers=KEY)
+        assert (good.status_code, good.json()["idempotency"]["status"]) == (200, "MISS")
+
+    async def test_no_key_is_none_and_a_key_without_end_is_refused(
+        self, parts: Parts, client: httpx.AsyncClient, account: str
+    ) -> None:
+        for _ in range(2):
+            answer = await client.post(URL, json=ONCE, headers={"Idempotency-Key": ""})
+            assert "idempotency" not in answer.json()
+        assert await jobs(parts) == 2
+        long = await client.post(URL, json=ONCE, headers={"Idempotency-Key": "k" * 1025})
+        assert (long.status_code, long.json()["fields"][0]["key"]) == (400, "idempotency-key")
 
 
 class TestLimits:

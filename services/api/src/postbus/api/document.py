@@ -24,7 +24,7 @@ _ERRORS: dict[int, tuple[type[BaseModel], str]] = {
     400: (BadRequest, "The request is wrong; everything that is wrong with it is listed"),
     401: (ErrorAnswer, "User or password are wrong, or missing"),
     404: (ErrorAnswer, "There is no such account, mailbox, message, text or attachment"),
-    409: (ErrorAnswer, "Others keep changing the same thing; try again"),
+    409: (ErrorAnswer, "Others keep changing the same thing, try again; or it is the key of another message"),
     413: (ErrorAnswer, "The request is too large"),
     429: (TooManyRequests, "Somebody else is at it; `ttl` says for how many seconds at most"),
     422: (ErrorAnswer, "The mail server lacks an extension that this needs"),

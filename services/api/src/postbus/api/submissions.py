@@ -15,9 +15,16 @@ from pydantic import ValidationError
 from postbus.api.masking import is_masked_url
 from postbus.api.owner import ask_owner
 from postbus.api.replies import Threading, recipients_of, subject_of, threading_of
-from postbus.api.schemas.submit import AddressInput, AttachmentInput, Queued, ReferenceAnswer, SubmitInput
+from postbus.api.schemas.submit import (
+    AddressInput,
+    AttachmentInput,
+    IdempotencyAnswer,
+    Queued,
+    ReferenceAnswer,
+    SubmitInput,
+)
 from postbus.common import commands, ids
-from postbus.common.accepting import begin_submission, check_can_send
+from postbus.common.accepting import begin_submission, check_can_send, new_queue_id
 from postbus.common.accounts import Account
 from postbus.common.bus.queue import put_submission
 from postbus.common.commands import ReferenceInfo
@@ -27,6 +34,7 @@ from postbus.common.mime.compose import compose_address_list, compose_message, n
 from postbus.common.mime.outgoing import OutgoingAddress, OutgoingAttachment, OutgoingMessage, wire_address
 from postbus.common.network import seal_asked_proxy
 from postbus.common.service import Parts
+from postbus.common.store.idempotency import Asked, once
 from postbus.common.times import now
 
 COMPOSE_HERE_CHARS = 64 * 1024  # more is composed in a thread: the loop serves others meanwhile
@@ -35,24 +43,39 @@ _SPACE = re.compile(r"\s+")
 _STRIPPED = str.maketrans("-_", "+/")
 
 
-async def submit(parts: Parts, account: Account, given: SubmitInput, *, deadline_s: float) -> Queued:
-    """Keep the message and return what the client is told.
+async def submit(
+    parts: Parts, account: Account, given: SubmitInput, *, deadline_s: float, key: str | None = None
+) -> Queued:
+    """Keep the message and return what the client is told; with an idempotency key, what it was told before.
 
     BadInput lists what is wrong with it; NotFound without an SMTP side, and where the original of a reply is missing;
-    Unavailable when the bus can't keep it. Nothing is sent then.
+    Conflict where the key was used for another message; Unavailable when the bus can't keep it. Nothing is sent then.
     """
     check_can_send(account)
     created = now()
     send_at = max(given.send_at or created, created)
-    composed = await compose(parts, account, given, send_at, deadline_s=deadline_s)
-    submission = _submission(parts, account, given, composed, created, send_at)
-    await put_submission(parts.bus, submission, composed.raw)
-    return Queued(
-        message_id=composed.message.message_id,
-        send_at=send_at,
-        queue_id=submission.queue_id,
-        reference=composed.reference,
-    )
+
+    async def keep(queue_id: str) -> Queued:
+        composed = await compose(parts, account, given, send_at, deadline_s=deadline_s, seed=queue_id)
+        submission = _submission(parts, account, given, composed, created, send_at, queue_id)
+        await put_submission(parts.bus, submission, composed.raw)
+        return Queued(
+            message_id=composed.message.message_id,
+            send_at=send_at,
+            queue_id=queue_id,
+            reference=composed.reference,
+        )
+
+    async def keep_once(queue_id: str) -> str:
+        return (await keep(queue_id)).model_dump_json(by_alias=True)
+
+    if not key:
+        return await keep(new_queue_id(send_at))
+    fingerprint = given.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    asked = Asked(key, fingerprint, wait_s=deadline_s)
+    answer, again = await once(parts.redis, account, asked, new_queue_id(send_at), keep_once)
+    told = IdempotencyAnswer(key=key, status="HIT" if again else "MISS")
+    return Queued.model_validate_json(answer).model_copy(update={"idempotency": told})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +87,22 @@ class Composed:
     reference: ReferenceAnswer | None
 
 
-async def compose(parts: Parts, account: Account, given: SubmitInput, date: datetime, *, deadline_s: float) -> Composed:
-    """Compose what a client describes; BadInput lists what is wrong, NotFound where the original is missing."""
+async def compose(
+    parts: Parts,
+    account: Account,
+    given: SubmitInput,
+    date: datetime,
+    *,
+    deadline_s: float,
+    seed: str | None = None,
+) -> Composed:
+    """Compose what a client describes; BadInput lists what is wrong, NotFound where the original is missing.
+
+    A Message-ID that is made follows from `seed`, where there is one.
+    """
     _check_sizes(given, parts.config.max_size)
     original = await _fetch_original(parts, account, given, deadline_s)
-    message = _message(account, given, original, date)
+    message = _message(account, given, original, date, seed)
     return Composed(message, await _composed(given, message), _reference_answer(given, original))
 
 
@@ -117,7 +151,9 @@ def _check_sizes(given: SubmitInput, max_size: int) -> None:
     check_lengths(contents, max_size)
 
 
-def _message(account: Account, given: SubmitInput, original: ReferenceInfo | None, date: datetime) -> OutgoingMessage:
+def _message(
+    account: Account, given: SubmitInput, original: ReferenceInfo | None, date: datetime, seed: str | None
+) -> OutgoingMessage:
     sender = _sender(account, given)
     action = given.reference.action if given.reference else "reply"
     threading = threading_of(original, action) if original else Threading()
@@ -137,7 +173,7 @@ def _message(account: Account, given: SubmitInput, original: ReferenceInfo | Non
         html=given.html,
         attachments=(),
         headers=tuple((name, value) for name, values in (given.headers or {}).items() for value in values),
-        message_id=_message_id(given, sender),
+        message_id=_message_id(given, sender, seed),
         date=date,
         in_reply_to=threading.in_reply_to,
         references=threading.references,
@@ -155,9 +191,10 @@ def _sender(account: Account, given: SubmitInput) -> OutgoingAddress:
     return OutgoingAddress(record.name, address)
 
 
-def _message_id(given: SubmitInput, sender: OutgoingAddress) -> str:
+def _message_id(given: SubmitInput, sender: OutgoingAddress, seed: str | None) -> str:
     if given.message_id is None:
-        return new_message_id(sender.address.rpartition("@")[2].strip("[]").removeprefix("IPv6:") or "localhost")
+        domain = sender.address.rpartition("@")[2].strip("[]").removeprefix("IPv6:") or "localhost"
+        return new_message_id(domain, seed)
     return given.message_id if given.message_id.startswith("<") else f"<{given.message_id}>"
 
 
@@ -191,6 +228,7 @@ def _submission(
     composed: Composed,
     created: datetime,
     send_at: datetime,
+    queue_id: str,
 ) -> Submission:
     message = composed.message
     return begin_submission(
@@ -201,6 +239,7 @@ def _submission(
         created=created,
         send_at=send_at,
         attempts=given.delivery_attempts or parts.settings.current.delivery_attempts,
+        queue_id=queue_id,
         bcc=compose_bcc(given),
         copy_sent=given.copy_,
         sent_mail_path=given.sent_mail_path,

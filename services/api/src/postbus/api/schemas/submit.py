@@ -180,6 +180,13 @@ class ReferenceAnswer(Output):
     thread_id: str | None = Field(None, description="Its thread, where the server has them")
 
 
+class IdempotencyAnswer(Output):
+    """Whether this is the answer to an earlier request with the same key."""
+
+    key: str = Field(description="The key", max_length=1024, examples=["order-4711"])
+    status: Literal["MISS", "HIT"] = Field(description="`HIT`: it was answered before, nothing is sent again")
+
+
 class Queued(Output):
     """The message is stored and will be sent."""
 
@@ -188,3 +195,4 @@ class Queued(Output):
     send_at: Instant = Field(description="When it is sent")
     queue_id: str = Field(description="Id of the submission; events name it", examples=["19ac8e5b7c2f00a1b2c"])
     reference: ReferenceAnswer | None = Field(None, description="What became of the reference")
+    idempotency: IdempotencyAnswer | None = Field(None, description="With an `Idempotency-Key`: how it was answered")
