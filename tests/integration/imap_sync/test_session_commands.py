@@ -123,7 +123,7 @@ async def test_a_poke_makes_the_sync_look_at_once(system: System) -> None:
 
 async def test_a_warm_connection_makes_room_where_the_account_may_have_no_more(system: System) -> None:
     """(trap 41)"""
-    session, _ = await ready(system)
+    session, _ = await ready(system, poll_s=60.0, longest_poll_s=60.0)  # a listing would set the limit anew
     session._budget.account.limit = 2
     async with session.command("INBOX", deadline_s=5) as first, session.command("Sent", deadline_s=5) as second:
         pass

@@ -7,7 +7,6 @@ one that is kept warm by somebody else, or waits for his turn.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ class Slots:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: list[_Waiter] = []  # every account has this, and a deque takes 600 bytes
         self._spare: dict[object, GiveUp] = {}  # connections that nobody uses, the one unused for longest first
         self.used = 0
 

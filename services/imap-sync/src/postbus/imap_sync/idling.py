@@ -22,7 +22,7 @@ class Idler:
         self._state = state
         self._look = look
         self._refused = False
-        self._wake = asyncio.Event()
+        self._wake: asyncio.Event | None = None  # while polling: most connections never do
         state.on_push = self.interrupt
 
     async def wait(self, max_s: float) -> None:
@@ -46,19 +46,20 @@ class Idler:
 
     def interrupt(self) -> None:
         """End the waiting; an IDLE only once it is in flight."""
-        self._wake.set()
+        if self._wake is not None:
+            self._wake.set()
         self._wire.interrupt()
 
     async def _poll(self, max_s: float) -> None:
         """As often as the provider bears (`Profile.poll_s`)."""
         loop = asyncio.get_running_loop()
         end = loop.time() + max_s
-        self._wake.clear()
-        while not self._wake.is_set() and (left := end - loop.time()) > 0:
+        self._wake = wake = asyncio.Event()
+        while not wake.is_set() and (left := end - loop.time()) > 0:
             gap = self._state.profile.poll_s
             try:
                 async with asyncio.timeout(min(left, gap)):
-                    await self._wake.wait()
+                    await wake.wait()
             except TimeoutError:
                 if left > gap:  # at the end the caller looks by himself
                     await self._look()
