@@ -214,6 +214,15 @@ async def test_an_answer_leaves_in_one_piece(parts: Parts, server: asyncio.Task[
     writer.close()
 
 
+async def test_who_asks_for_a_head_alone_gets_it(parts: Parts, server: asyncio.Task[None]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
+    for path in (b"/v1/accounts", b"/health", b"/nowhere"):
+        writer.write(b"HEAD " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert head.startswith(b"HTTP/1.1 ")
+    writer.close()
+
+
 async def test_who_expects_to_be_told_to_go_on_is_told(parts: Parts, server: asyncio.Task[None]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", parts.config.port)
     writer.write(b"POST /v1/account HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")

@@ -54,7 +54,7 @@ class HeadLimits(HttpToolsProtocol):
         self._stop_timer()
         before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before:
+        if self.cycle is not before and self.scope["method"] != "HEAD":  # whose head no body follows
             self.cycle.transport = InOnePiece(self.transport, self.cycle)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
