@@ -68,9 +68,9 @@ async def find_unannounced(live: LiveAccount, connection: ImapConnection, path: 
 
     None of them where that can't be told: old mail is never announced again.
     """
-    if live.listed_at is None:
+    since = _last_look(live)
+    if since is None:
         return []
-    since = max(filter(None, (live.listed_at - LOOK_BACK, live.account.record.notify_from)))
     arrivals = await find_arrivals(connection, since, top, limit=MAX_ARRIVALS)
     if arrivals is None:
         log.warning("too much mail since the last look, taken for old", account=live.token, path=path)
@@ -83,6 +83,16 @@ async def find_unannounced(live: LiveAccount, connection: ImapConnection, path: 
         new = [uid for uid, identity in identities.items() if seen.is_new(identity)]
         unannounced += [uid for uid in new if arrivals.dated or not _was_sent_before(rows[uid], since)]
     return unannounced
+
+
+def _last_look(live: LiveAccount) -> datetime | None:
+    """Since when mail may be unannounced; None where nobody knows."""
+    account, looked_at = live.account, live.listed_at
+    if not account.connected_before:  # the first look is not over
+        return account.record.notify_from
+    if looked_at is None and account.sync_time:  # no look ever found every mailbox open: the last event has to do
+        looked_at = datetime.fromisoformat(account.sync_time)
+    return max(filter(None, (looked_at - LOOK_BACK, account.record.notify_from))) if looked_at else None
 
 
 async def _identified(connection: ImapConnection, group: Sequence[UidRange]) -> dict[int, Fetched]:

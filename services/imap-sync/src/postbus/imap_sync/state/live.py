@@ -140,15 +140,16 @@ class LiveAccount:
             whole.fields["lastNumber"] = str(self._last_number)
             if self.listed_at is not None:
                 whole.fields["listTime"] = iso(self.listed_at)
-            begins = int(time.time()) if self._seen_from is None else None
-            if begins is not None:
+            begins = self._seen_from
+            if begins is None:  # before the very first commit nothing was announced
+                begins = int(time.time()) if self._commit else 0
                 whole.seen[FROM_FIELD] = str(begins).encode()
             name = secrets.token_hex(8)
             waiting = await self._store.commit(
                 self.token, self.epoch, self.account.generation, self._commit, name, whole
             )
             self._commit = name
-            self._seen_from = begins or self._seen_from
+            self._seen_from = begins
         if whole.events:
             self.outbox.wake(waiting, whole.events)
 
