@@ -13,13 +13,15 @@ import httpx
 import pytest
 
 from postbus.common import ids
-from postbus.common.bus.queue import fetch_raw
+from postbus.common.bus.queue import fetch_raw, put_raw
 from postbus.common.bus.room import QueueRoom
+from postbus.common.bus.streams import JOBS
 from postbus.common.commands import ReferenceAddress, ReferenceInfo
 from postbus.common.config import Config
 from postbus.common.errors import NotFound
 from postbus.common.jobs import Submission, send_subject, unpack_submission
 from postbus.common.service import Parts
+from postbus.common.store import keys
 from postbus.common.times import now
 from tests.integration.api.conftest import ScriptedOwner
 
@@ -228,6 +230,37 @@ class TestIdempotencyKeys:
         assert (await client.post(URL, json=bad, headers=KEY)).status_code == 400
         good = await client.post(URL, json=ONCE, headers=KEY)
         assert (good.status_code, good.json()["idempotency"]["status"]) == (200, "MISS")
+
+    @pytest.mark.parametrize("began", [False, True])
+    async def test_who_died_after_keeping_it_is_followed_by_the_same_answer_and_no_second_job(
+        self, parts: Parts, client: httpx.AsyncClient, account: str, began: bool
+    ) -> None:
+        first = (await client.post(URL, json=ONCE, headers=KEY)).json()
+        (claim,) = [name async for name in parts.redis.scan_iter("ee:{example}:idem:*")]
+        await parts.redis.hdel(claim, "answer")
+        await parts.redis.hset(claim, "since", "0")
+        if began:  # and its job is done with
+            await parts.bus.js.purge_stream(JOBS)
+            await parts.redis.hset(keys.submission("example", first["queueId"]), "phase", "ended")
+        again = (await client.post(URL, json=ONCE, headers=KEY)).json()
+        assert (again["queueId"], again["messageId"]) == (first["queueId"], first["messageId"])
+        assert await jobs(parts) == (0 if began else 1)
+        assert (await client.post(URL, json=ONCE, headers=KEY)).json()["idempotency"]["status"] == "HIT"
+
+    async def test_who_died_before_keeping_it_leaves_nothing_in_the_message_of_the_next(
+        self, parts: Parts, client: httpx.AsyncClient, account: str
+    ) -> None:
+        large = {**ONCE, "text": "x" * 2_000_000, "html": "<p>y</p>"}
+        first = (await client.post(URL, json=large, headers=KEY)).json()
+        before = await fetch_raw(parts.bus, first["queueId"], 4)
+        (claim,) = [name async for name in parts.redis.scan_iter("ee:{example}:idem:*")]
+        await parts.redis.hdel(claim, "answer")
+        await parts.redis.hset(claim, "since", "0")
+        await parts.bus.js.purge_stream(JOBS)
+        await put_raw(parts.bus, first["queueId"], b"of another try" * 100_000)
+        assert (await client.post(URL, json=large, headers=KEY)).json()["queueId"] == first["queueId"]
+        after = await fetch_raw(parts.bus, first["queueId"], 4)
+        assert b"of another try" not in after and len(after) == len(before)
 
     async def test_no_key_is_none_and_a_key_without_end_is_refused(
         self, parts: Parts, client: httpx.AsyncClient, account: str

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from postbus.common import ids
 from postbus.common.accounts import Account
-from postbus.common.bus.queue import chunk_count
+from postbus.common.bus.queue import chunk_count, is_queued, put_submission
 from postbus.common.errors import BadInput, NotFound
 from postbus.common.jobs import Envelope, Submission
+from postbus.common.service import Parts
+from postbus.common.store import keys
+from postbus.common.store.client import store_errors
 
 DELIVERY_TIME: Final = timedelta(days=3)
 MAX_WAIT_INLINE: Final = timedelta(days=366)
@@ -33,6 +36,23 @@ def check_wait(wait: timedelta, size: int) -> None:
 def new_queue_id(send_at: datetime) -> str:
     """The id of a submission; ids sort by the time of sending."""
     return ids.new_queue_id(int(send_at.timestamp() * 1000))
+
+
+async def keep_submission(parts: Parts, account: Account, submission: Submission, raw: bytes, fresh: str) -> None:
+    """Put a submission on the bus, unless it may be there: under another queue id than the `fresh` one of this call.
+
+    Unavailable when it can't be kept; TooLarge with too many recipients.
+    """
+    if submission.queue_id == fresh or not await _is_kept(parts, account, submission.queue_id):
+        await put_submission(parts.bus, submission, raw)
+
+
+async def _is_kept(parts: Parts, account: Account, queue_id: str) -> bool:
+    """Whether it waits in the queue, or somebody has begun to send it."""
+    if await is_queued(parts.bus, account.token, queue_id):
+        return True
+    async with store_errors():
+        return bool(await parts.redis.exists(keys.submission(account.token, queue_id)))
 
 
 def begin_submission(

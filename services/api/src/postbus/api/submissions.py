@@ -24,9 +24,8 @@ from postbus.api.schemas.submit import (
     SubmitInput,
 )
 from postbus.common import commands, ids
-from postbus.common.accepting import begin_submission, check_can_send, new_queue_id
+from postbus.common.accepting import begin_submission, check_can_send, keep_submission, new_queue_id
 from postbus.common.accounts import Account
-from postbus.common.bus.queue import put_submission
 from postbus.common.commands import ReferenceInfo
 from postbus.common.errors import BadInput, NotFound, ProtocolError
 from postbus.common.jobs import Envelope, ReferenceTask, Submission
@@ -54,11 +53,12 @@ async def submit(
     check_can_send(account)
     created = now()
     send_at = max(given.send_at or created, created)
+    fresh_id = new_queue_id(send_at)
 
     async def keep(queue_id: str) -> Queued:
         composed = await compose(parts, account, given, send_at, deadline_s=deadline_s, seed=queue_id)
         submission = _submission(parts, account, given, composed, created, send_at, queue_id)
-        await put_submission(parts.bus, submission, composed.raw)
+        await keep_submission(parts, account, submission, composed.raw, fresh_id)
         return Queued(
             message_id=composed.message.message_id,
             send_at=send_at,
@@ -70,10 +70,10 @@ async def submit(
         return (await keep(queue_id)).model_dump_json(by_alias=True)
 
     if not key:
-        return await keep(new_queue_id(send_at))
+        return await keep(fresh_id)
     fingerprint = given.model_dump_json(by_alias=True, exclude_unset=True).encode()
     asked = Asked(key, fingerprint, wait_s=deadline_s)
-    answer, again = await once(parts.redis, account, asked, new_queue_id(send_at), keep_once)
+    answer, again = await once(parts.redis, account, asked, fresh_id, keep_once)
     told = IdempotencyAnswer(key=key, status="HIT" if again else "MISS")
     return Queued.model_validate_json(answer).model_copy(update={"idempotency": told})
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+
 import nats.errors
 import nats.js.errors
 
 from postbus.common import ids, jobs, telemetry
 from postbus.common.bus.connection import Bus
-from postbus.common.bus.streams import RAW
+from postbus.common.bus.streams import JOBS, RAW
 from postbus.common.errors import TooLarge, Unavailable
 from postbus.common.jobs import Filing, Submission
 from postbus.common.times import iso, now
@@ -43,6 +45,20 @@ async def schedule_submission(bus: Bus, submission: Submission, inline: bytes) -
     await bus.publish(jobs.schedule_subject(submission.queue_id), payload, {**headers, **timer})
 
 
+async def is_queued(bus: Bus, token: str, queue_id: str) -> bool:
+    """Whether the submission waits, for its time or to be sent; Unavailable when the bus is away."""
+    waiting = (jobs.schedule_subject(queue_id), jobs.schedule_subject(f"send-{queue_id}"))
+    for subject in (jobs.send_subject(token, queue_id), *waiting):
+        try:
+            await bus.js.get_last_msg(JOBS, subject)
+        except nats.js.errors.NotFoundError:
+            continue
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"bus: {error or type(error).__name__}", code="BusUnavailable") from error
+        return True
+    return False
+
+
 async def put_filing(bus: Bus, filing: Filing, inline: bytes) -> None:
     """Keep a filing; idempotent by queue id."""
     headers = {"Nats-Msg-Id": f"file:{filing.queue_id}", **telemetry.inject()}
@@ -51,10 +67,16 @@ async def put_filing(bus: Bus, filing: Filing, inline: bytes) -> None:
 
 
 async def put_raw(bus: Bus, queue_id: str, raw: bytes) -> None:
-    """Keep the bytes of a message in RAW, `chunk_count` pieces; Unavailable when it is full or away."""
+    """Keep the bytes of a message in RAW, `chunk_count` pieces; Unavailable when it is full or away.
+
+    What is kept last counts: a message that is composed again, as nobody knows whether it was kept, is not mixed with
+    what there is of the first one.
+    """
+    this_time = secrets.token_hex(8)
     for chunk in range(chunk_count(len(raw))):
         piece = raw[chunk * jobs.RAW_CHUNK_BYTES : (chunk + 1) * jobs.RAW_CHUNK_BYTES]
-        await bus.publish(jobs.raw_subject(queue_id, chunk), piece, {"Nats-Msg-Id": f"raw:{queue_id}:{chunk}"})
+        headers = {"Nats-Msg-Id": f"raw:{queue_id}:{chunk}:{this_time}"}
+        await bus.publish(jobs.raw_subject(queue_id, chunk), piece, headers)
 
 
 async def fetch_raw(bus: Bus, queue_id: str, chunks: int) -> bytes:

@@ -11,9 +11,8 @@ from typing import Final
 import structlog
 
 from postbus.common import metrics
-from postbus.common.accepting import begin_submission, check_can_send, new_queue_id
+from postbus.common.accepting import begin_submission, check_can_send, keep_submission, new_queue_id
 from postbus.common.accounts import Account
-from postbus.common.bus.queue import put_submission
 from postbus.common.errors import BadInput
 from postbus.common.jobs import Envelope, Submission
 from postbus.common.mime.compose import wire_address
@@ -47,10 +46,11 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a message came, and when it is to be sent."""
+    """When a message came, when it is to be sent, and the queue id drawn then."""
 
     created: datetime
     send_at: datetime
+    fresh_id: str
 
 
 class NoAccount(BadInput):
@@ -73,16 +73,15 @@ async def accept(parts: Parts, account_id: str | None, letter: Letter) -> str:
     check_can_send(account)
     created = now()
     send_at = max(controls.send_at or created, created)
-    times = Times(created, send_at)
+    times = Times(created, send_at, new_queue_id(send_at))
 
     async def keep(queue_id: str) -> str:
         return queued_reply(await _keep(parts, account, letter, message, controls, times, queue_id))
 
-    queue_id = new_queue_id(send_at)
     if controls.idempotency_key is None:
-        return await keep(queue_id)
+        return await keep(times.fresh_id)
     asked = Asked(controls.idempotency_key, letter.fingerprint, WAIT_S)
-    reply, again = await once(parts.redis, account, asked, queue_id, keep)
+    reply, again = await once(parts.redis, account, asked, times.fresh_id, keep)
     if again:
         log.info("submission answered as before", account=account.token)
     return reply
@@ -129,7 +128,7 @@ async def _keep(
         queue_id=queue_id,
         bcc=travelling.bcc,
     )
-    await put_submission(parts.bus, submission, travelling.raw)
+    await keep_submission(parts, account, submission, travelling.raw, times.fresh_id)
     if controls.gateway:
         log.info("gateway ignored, there are none", account=account.token, queue_id=queue_id)
     log.info("submission accepted", account=account.token, queue_id=queue_id, size=submission.size)
