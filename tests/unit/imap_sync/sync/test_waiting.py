@@ -38,6 +38,15 @@ def test_only_a_session_that_survives_starts_the_delays_anew() -> None:
     assert backoff.next_s(Fault.DROPPED, lived_s=SURVIVAL_S) == 2
 
 
+def test_a_server_that_can_not_be_worked_with_is_logged_into_less_and_less() -> None:
+    """(trap 40)"""
+    backoff = Backoff(draw=longest)
+    delays = [backoff.next_s(Fault.BROKEN, lived_s=5.0) for _ in range(20)]
+    backoff.settled()
+    assert delays[:3] == [2, 3, 4.5]
+    assert backoff.next_s(Fault.BROKEN) == 600
+
+
 def test_a_server_that_is_back_and_works_is_not_punished_for_having_been_away() -> None:
     backoff = Backoff(draw=longest)
     for _ in range(10):

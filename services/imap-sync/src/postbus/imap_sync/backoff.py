@@ -22,16 +22,17 @@ MOST_COUNTED = 64  # failures; the delay does not grow any more long before
 class Fault(StrEnum):
     """What went wrong."""
 
-    AWAY = "away"  # there was no connection, or no working with the server
+    AWAY = "away"  # there was no connection
     REFUSED = "refused"  # the login was refused
     DROPPED = "dropped"  # we were in, and the connection was lost
+    BROKEN = "broken"  # we were in, and the server could not be worked with
 
 
 @dataclass(slots=True)
 class Backoff:
     """Delays of one account, in seconds, each drawn between half and the whole of what it may be.
 
-    `first_s` is for a server that drops; one that is away is tried again four times as soon.
+    `first_s` is for a server that let us in; one that is away is tried again four times as soon.
     """
 
     first_s: float = 2.0
@@ -55,6 +56,8 @@ class Backoff:
                 ceiling, longest = self.first_s * LOGIN_FACTOR * LOGIN_GROWTH**failures, self.longest_s
             case Fault.DROPPED:
                 ceiling, longest = self.first_s * GROWTH**failures, min(LONGEST_DROPPED_S, self.longest_s)
+            case Fault.BROKEN:
+                ceiling, longest = self.first_s * GROWTH**failures, self.longest_s
         ceiling = min(ceiling, longest)
         return max(self.draw(ceiling / 2, ceiling), min(at_least_s, self.longest_s))
 

@@ -265,7 +265,8 @@ class AccountSession:
         except PostbusError as error:
             await self._note(self._states.unreachable(error))
             asked_s = float(error.details.get("backoff_s") or 0.0)
-            return self._backoff.next_s(Fault.AWAY, lived_s=self._lived_s(), at_least_s=asked_s)
+            fault = Fault.AWAY if self._since is None else Fault.BROKEN
+            return self._backoff.next_s(fault, lived_s=self._lived_s(), at_least_s=asked_s)
         raise AssertionError("watching ends with an error only")
 
     def _lived_s(self) -> float:
