@@ -382,7 +382,7 @@ async def test_with_the_proxy_protocol_on_nobody_is_served_without_its_line(
     entrance: Entrance, head: bytes, greeted: bool
 ) -> None:
     entrance.config = {"smtp_proxy": True}
-    entrance.limits = SubmissionLimits(proxy_s=0.5)
+    entrance.limits = SubmissionLimits(proxy_s=1.5)
     await entrance.open()
 
     def talk() -> bytes:
@@ -402,7 +402,7 @@ async def test_without_it_such_a_line_is_no_command(entrance: Entrance) -> None:
 
 async def test_slow_clients_are_cut_off_and_hold_up_nobody(entrance: Entrance) -> None:
     await entrance.bench.account("anna-slow")
-    entrance.limits = SubmissionLimits(idle_s=0.5, login_s=0.5, message_s=1.0)
+    entrance.limits = SubmissionLimits(idle_s=3.0, login_s=3.0)
     await entrance.open()
 
     def dribble() -> bytes:
