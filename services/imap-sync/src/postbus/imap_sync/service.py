@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from postbus.common.service import Parts, run_service
 from postbus.common.verifying import serving_tests
+from postbus.imap_sync.allocator import give_back_large_blocks
 from postbus.imap_sync.tuning import Tuning
 from postbus.imap_sync.verifying import LoginTester
 from postbus.imap_sync.worker import Worker
@@ -17,4 +18,5 @@ async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
 
 def main() -> None:
     """Run the service."""
+    give_back_large_blocks()
     run_service("imap-sync", serve)

@@ -21,7 +21,7 @@ class Inflow:
         self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes], None], whole: Callable[[int], bool]
     ) -> None:
         """`take` deals with a slice; `whole` tells whether so many bytes are cheap, as they are all one literal."""
-        self.transport: Any = None
+        self.transport: Any = None  # see `attach`
         self._loop = loop
         self._take = take
         self._whole = whole
@@ -34,6 +34,12 @@ class Inflow:
     def empty(self) -> bool:
         """Whether nothing waits to be dealt with."""
         return not self._later
+
+    def attach(self, transport: Any) -> None:
+        """What brings the bytes from now on. TLS keeps no more of them than this while we let it wait."""
+        self.transport = transport
+        if hasattr(transport, "set_read_buffer_limits"):
+            transport.set_read_buffer_limits(high=SLICE)
 
     def receive(self, data: bytes) -> None:
         """Take what arrived."""

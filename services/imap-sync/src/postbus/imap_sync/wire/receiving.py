@@ -75,7 +75,7 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
         super().connection_made(transport)
-        self._inflow.transport = transport
+        self._inflow.attach(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Everybody who waits hears it now."""

@@ -166,7 +166,7 @@ class WireProtocol(Receiver):
     async def start_tls(self, context: ssl.SSLContext, hostname: str) -> None:
         """Go on under TLS; what the server said in the clear about itself no longer counts."""
         self.transport = await self.loop.start_tls(self.transport, self, context, server_hostname=hostname)
-        self._inflow.transport = self.transport
+        self._inflow.attach(self.transport)
         self._sealing = False
         self.capabilities = frozenset()
 
