@@ -1,8 +1,11 @@
 """Accounts and mailboxes as they are stored."""
 
+from dataclasses import replace
+from uuid import uuid4
+
 import pytest
 
-from postbus.common.accounts import AccountRecord, ImapSettings, MailboxRecord, SmtpSettings
+from postbus.common.accounts import Account, AccountRecord, ImapSettings, MailboxRecord, SmtpSettings
 
 IMAP = ImapSettings(host="imap.example.com", port=993, secure=True, sent_mail_path="Gesendet")
 
@@ -64,3 +67,11 @@ def test_paths_that_a_person_decided_are_special_use_hints() -> None:
 )
 def test_the_name_of_a_mailbox_is_the_last_segment(path: str, delimiter: str | None, name: str) -> None:
     assert MailboxRecord(number=1, path=path, delimiter=delimiter).name == name
+
+
+def test_a_flush_does_not_change_the_life_that_submissions_belong_to() -> None:
+    """So what is told of them twice, before and after it, has one id."""
+    account = Account("a", record(), uuid4(), 1)
+    account = replace(account, born_as=str(account.generation))
+    assert replace(account, generation=uuid4()).birth == account.birth == account.generation
+    assert replace(account, born_as=None).birth == account.generation

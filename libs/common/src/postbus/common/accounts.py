@@ -199,6 +199,11 @@ class Account:
     born_as: str | None = None
     disabled_subconnections: tuple[DisabledSubconnection, ...] = ()
 
+    @property
+    def birth(self) -> UUID:
+        """The generation at registration: what was submitted belongs to that life, whatever is flushed meanwhile."""
+        return UUID(self.born_as) if self.born_as else self.generation
+
 
 class MailboxRecord(Stored):
     """A mailbox as of the last sync: what it is and the state of the server that our index reflects."""

@@ -44,7 +44,7 @@ class Reporter:
         await self.parts.accounts.put_smtp_status(account.token, smtp_status(outcome))
 
     async def _publish(self, account: Account, submission: Submission, event: Event) -> None:
-        sealed = seal_event(event, account.generation, submission.queue_id, submission.attempt)
+        sealed = seal_event(event, account.birth, submission.queue_id, submission.attempt)
         acknowledged = await self.parts.bus.publish_event(sealed, inject())
         if not acknowledged.duplicate:
             metrics.EVENTS.labels(event.event).inc()
