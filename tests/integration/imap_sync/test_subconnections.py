@@ -157,3 +157,15 @@ async def test_commands_and_downloads_work_beside_them_within_the_budget(system:
     assert session._budget.account.limit == 8 - 1 - 2
     async with session.command("INBOX", deadline_s=5), session.transfer("Sent", deadline_s=5):
         await watching(system, account, 5)
+
+
+async def test_they_count_at_their_host_and_give_their_place_back(system: System) -> None:
+    """(trap 41)"""
+    running = await system.start(tuning=RARE)
+    account = await system.connected(record_of={"subconnections": ("Sent", "Archive")})
+    await watching(system, account, 3)
+    [host] = running.worker._connector.slots.values()
+    assert host.used == 2
+    await system.change(account, subconnections=("Sent",))
+    await watching(system, account, 2)
+    await until_true(lambda: host.used == 1, "one is given back")

@@ -156,3 +156,22 @@ async def test_the_accounts_of_a_host_share_its_limit_and_a_warm_connection_of_o
     other.closed(second)
     other.closed(second)
     assert host.used == 0
+
+
+async def test_connections_that_stay_leave_half_of_a_host_to_commands_and_downloads() -> None:
+    host = Slots(4)
+    budget = Budget(Slots(3), host)
+
+    async def connect() -> ImapConnection:
+        return connection()
+
+    first, _second = [await budget.open_watching(connect) for _ in range(2)]
+    third = asyncio.create_task(budget.open_watching(connect))
+    await settle()
+    assert not third.done()
+    commands = [await asyncio.wait_for(budget.open(connect, spares_last=False), 1) for _ in range(2)]
+    assert (host.used, budget.account.used) == (4, 2)
+    for used in (*commands, first, first):
+        budget.closed(used)
+    await asyncio.wait_for(third, 1)
+    assert (host.used, budget.account.used) == (2, 0)

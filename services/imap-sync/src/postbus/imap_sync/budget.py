@@ -1,4 +1,4 @@
-"""How many connections there are: of one account, and for commands and downloads of all accounts at one host.
+"""How many connections there are beside the main one of each account: of one account, and of all at one host.
 
 Providers count them (Gmail: 15 to an account), and the user's own programs need some, too. Who finds none left takes
 one that is kept warm by somebody else, or waits for his turn.
@@ -94,12 +94,13 @@ class Slots:
 
 
 class Budget:
-    """The connections for commands and downloads of one account, within its own limit and that of its host."""
+    """The connections of one account beside the main one, within its own limit and that of its host."""
 
     def __init__(self, account: Slots, host: Slots) -> None:
         self.account = account
         self._host = host
         self._open: set[ImapConnection] = set()
+        self._watching: set[ImapConnection] = set()
 
     async def open(self, connect: Callable[[], Awaitable[ImapConnection]], *, spares_last: bool) -> ImapConnection:
         """Connect once there is room. `spares_last` leaves the last place, and a quarter of the host, to others."""
@@ -117,8 +118,25 @@ class Budget:
         self._open.add(connection)
         return connection
 
+    async def open_watching(self, connect: Callable[[], Awaitable[ImapConnection]]) -> ImapConnection:
+        """Connect for a subconnection: those stay, so they leave half of the host's places to commands and downloads.
+
+        Their places in the account are set aside: its limit is without them.
+        """
+        await self._host.take(leaving=self._host.limit // 2)
+        try:
+            connection = await connect()
+        except BaseException:
+            self._host.give()
+            raise
+        self._watching.add(connection)
+        return connection
+
     def closed(self, connection: ImapConnection) -> None:
         """It is closed; to say so twice is no mistake."""
+        if connection in self._watching:
+            self._watching.remove(connection)
+            self._host.give()
         if connection in self._open:
             self._open.remove(connection)
             self.withdraw(connection)

@@ -30,7 +30,7 @@ class Profile:
     poll_s: float = 20.0  # between looks at the main mailbox where the server has no IDLE
     always_id: bool = False  # send ID before SELECT though the server does not offer it
     connections: int = 8  # of one account, ours; Dovecot's own limit is 10 for a user and address
-    host_connections: int = 256  # for commands and downloads of all accounts of one worker
+    host_connections: int = 256  # of all accounts of one worker, beside the main one of each
     logins: int = 8  # at the same time, of one worker
     partial_fetch: bool = True  # BODY[n]<offset.length> gives what it should, and at a fair price
     compress: bool = True  # COMPRESS=DEFLATE may be used

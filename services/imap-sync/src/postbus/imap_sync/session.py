@@ -59,7 +59,7 @@ class AccountSession:
         self._states = States(live, self.log)
         self._backoff = tuning.backoff()
         self._budget = connector.budget(live.account)
-        self._subconnections = Subconnections(self._open_watching, self.poke, tuning.backoff)
+        self._subconnections = Subconnections(self._open_watching, self._budget.closed, self.poke, tuning.backoff)
         self._new_mail = NewMail(lambda: connector.parts.settings.current, connector.sanitiser)
         self._late = LateMail()
         self._since: float | None = None  # time of the loop at which we were let in
@@ -350,8 +350,12 @@ class AccountSession:
         self._subconnections.keep(plan.paths)
 
     async def _open_watching(self, on_event: Callable[[str], None]) -> ImapConnection:
-        account = self.account
-        return await self._connector.connect(account, await self._connector.credentials(account), on_event=on_event)
+        async def connect() -> ImapConnection:
+            account = self.account
+            credentials = await self._connector.credentials(account)
+            return await self._connector.connect(account, credentials, on_event=on_event)
+
+        return await self._budget.open_watching(connect)
 
     def _on_changes(self) -> None:
         """The mailboxes are not what idle connections for commands think they are."""

@@ -85,8 +85,15 @@ def dump_disabled(disabled: Sequence[DisabledSubconnection]) -> str | None:
 class Subconnections:
     """The extra connections of one account while its watching connection lives."""
 
-    def __init__(self, connect: Connect, poke: Callable[[str], None], backoff: Callable[[], Backoff]) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        closed: Callable[[ImapConnection], None],
+        poke: Callable[[str], None],
+        backoff: Callable[[], Backoff],
+    ) -> None:
         self._connect = connect
+        self._closed = closed
         self._poke = poke
         self._backoff = backoff
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -137,6 +144,7 @@ class Subconnections:
                 await _wait_for_push(connection, pushed)
         finally:
             connection.abort()
+            self._closed(connection)
 
 
 def _fault(error: PostbusError) -> Fault:
