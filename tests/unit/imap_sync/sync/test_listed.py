@@ -1,9 +1,20 @@
 """From LIST to rows: what is new, what is gone, what is watched."""
 
+import threading
 from typing import Any
 
+import pytest
+
 from postbus.common.accounts import AccountRecord, MailboxRecord
-from postbus.imap_sync.listed import is_gmail, plan_listing, watched
+from postbus.imap_sync import listed as listed_module
+from postbus.imap_sync.listed import (
+    MAX_AT_ONCE,
+    ListingPlan,
+    is_gmail,
+    plan_any_listing,
+    plan_listing,
+    watched,
+)
 from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 
 ACCOUNT = AccountRecord(account="a")
@@ -83,3 +94,20 @@ def test_on_gmail_a_named_mailbox_is_synced_by_itself_unless_all_mail_has_it_alr
     assert [found.path for found in watched(rows, named, gmail=True)] == ["Label", "INBOX"]
     both = AccountRecord(account="a", path=("INBOX", "\\all"))
     assert [found.path for found in watched(rows, both, gmail=True)] == ["[Gmail]/All Mail"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("mailboxes", "beside"), [(MAX_AT_ONCE, False), (MAX_AT_ONCE + 1, True)])
+async def test_a_long_listing_is_compared_beside_the_event_loop(
+    mailboxes: int, beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(*args: Any, **options: Any) -> ListingPlan:
+        threads.append(threading.current_thread())
+        return plan_listing(*args, **options)
+
+    monkeypatch.setattr(listed_module, "plan_listing", noted)
+    rows = [listed(f"Box {number}") for number in range(mailboxes)]
+    assert await plan_any_listing({}, rows, ACCOUNT) == plan_listing({}, rows, ACCOUNT)
+    assert (threads[0] is not threading.current_thread()) == beside

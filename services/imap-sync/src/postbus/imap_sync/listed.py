@@ -1,7 +1,8 @@
-"""From what LIST says to the rows of mailboxes: which are new, which are gone, what changed about the others. Pure."""
+"""From what LIST says to the rows of mailboxes: which are new, which are gone, what changed about the others."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from postbus.imap_sync.protocol.values import ListedMailbox, MailboxStatus
 from postbus.imap_sync.special_use import assign_special_use
 
 GMAIL_WATCHED = ("\\All", "\\Junk", "\\Trash")  # All Mail has everything but the other two
+MAX_AT_ONCE = 2_000  # mailboxes that are compared on the event loop: 0.1 s; a server may list 50,000
 _KEPT_ATTRIBUTES = {"\\noinferiors": "\\Noinferiors", "\\haschildren": "\\HasChildren", "\\marked": "\\Marked"}
 
 
@@ -31,7 +33,10 @@ def plan_listing(
     *,
     complete: bool = True,
 ) -> ListingPlan:
-    """Compare the stored rows with a listing that is not empty; where it is not complete either, nothing is gone."""
+    """Compare the stored rows with a listing that is not empty; where it is not complete either, nothing is gone.
+
+    Pure.
+    """
     plan = ListingPlan()
     hints = record.imap.special_use_hints if record.imap else {}
     uses = assign_special_use(listed, hints)
@@ -54,6 +59,19 @@ def plan_listing(
             plan.changed.append(after)
     plan.gone = [row for path, row in known.items() if path not in shown] if complete else []
     return plan
+
+
+async def plan_any_listing(
+    known: Mapping[str, MailboxRecord],
+    listed: Sequence[ListedMailbox],
+    record: AccountRecord,
+    *,
+    complete: bool = True,
+) -> ListingPlan:
+    """The same, in a thread where it takes long: nobody else is to wait for it."""
+    if len(listed) <= MAX_AT_ONCE:
+        return plan_listing(known, listed, record, complete=complete)
+    return await asyncio.to_thread(plan_listing, known, listed, record, complete=complete)
 
 
 def is_gmail(capabilities: frozenset[str], rows: Sequence[MailboxRecord]) -> bool:

@@ -128,18 +128,21 @@ def _assign_flags(listed: Sequence[ListedMailbox], uses: Uses, taken: set[str]) 
 def _assign_names(listed: Sequence[ListedMailbox], uses: Uses, taken: set[str]) -> None:
     """Mailboxes at the top before those further down; exact names before those with generic words left out."""
     by_depth = sorted(listed, key=lambda mailbox: mailbox.path.count(mailbox.delimiter or "\0"))
+    leaves = [(mailbox.path, _leaf(mailbox)) for mailbox in by_depth]
     for find in (_use_of, _use_of_core):
-        for mailbox in by_depth:
-            use = find(_leaf(mailbox))
-            if use is not None and use not in taken and mailbox.path not in uses:
-                uses[mailbox.path] = (use, "name")
+        for path, leaf in leaves:
+            use = find(leaf)
+            if use is not None and use not in taken and path not in uses:
+                uses[path] = (use, "name")
                 taken.add(use)
 
 
 def _leaf(mailbox: ListedMailbox) -> str:
     """The last segment in one form: NFKC, without marks of writing direction, lower case."""
     name = mailbox.path.rsplit(mailbox.delimiter, 1)[-1] if mailbox.delimiter else mailbox.path
-    visible = "".join(char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
+    visible = name
+    if not name.isascii():
+        visible = "".join(char for char in unicodedata.normalize("NFKC", name) if unicodedata.category(char) != "Cf")
     return " ".join(visible.lower().split())
 
 

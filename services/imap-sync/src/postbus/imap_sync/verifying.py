@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from postbus.common.accounts import AccountRecord, MailboxRecord
+from postbus.common.accounts import AccountRecord
 from postbus.common.errors import AuthenticationFailed, BadInput, CommandRefused, PostbusError
 from postbus.common.network import choose_local_address, choose_proxy
 from postbus.common.service import Parts
 from postbus.common.verifying import LoginResult, LoginTest
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
-from postbus.imap_sync.listed import plan_listing
+from postbus.imap_sync.listed import plan_any_listing
 
 MAX_WORDS = 1024  # characters of a server's words
 
@@ -72,5 +72,5 @@ def failed(error: PostbusError) -> LoginResult:
 async def _list(connection: ImapConnection, test: LoginTest) -> list[dict[str, Any]]:
     """The mailboxes as they would be stored."""
     listed = await connection.list_mailboxes(with_status=False)
-    rows: list[MailboxRecord] = plan_listing({}, listed, AccountRecord(account="", imap=test.imap)).new
-    return [row.model_dump(by_alias=True, exclude_none=True) for row in rows]
+    plan = await plan_any_listing({}, listed, AccountRecord(account="", imap=test.imap))
+    return [row.model_dump(by_alias=True, exclude_none=True) for row in plan.new]

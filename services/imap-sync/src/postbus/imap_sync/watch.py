@@ -22,7 +22,7 @@ from postbus.common.times import now
 from postbus.imap_sync.connection import ImapConnection
 from postbus.imap_sync.fast import counted, is_fast, needs_fast_pass
 from postbus.imap_sync.late_mail import LateMail
-from postbus.imap_sync.listed import ListingPlan, is_gmail, plan_listing, watched
+from postbus.imap_sync.listed import ListingPlan, is_gmail, plan_any_listing, watched
 from postbus.imap_sync.mailbox_sync import MailboxSync
 from postbus.imap_sync.new_mail import NewMail
 from postbus.imap_sync.plan import compare_gap_s, needs_pass
@@ -236,7 +236,7 @@ class Watcher:
             raise ProtocolError("the server lists no mailboxes", code="EmptyListing")
         known = {record.path: record for record in self._live.mailboxes()}
         complete = self._connection.listing_complete
-        plan = plan_listing(known, listed, self._live.account.record, complete=complete)
+        plan = await plan_any_listing(known, listed, self._live.account.record, complete=complete)
         plan.statuses |= await self._connection.statuses(self._without_status(plan, listed))
         if plan.new and not self._listed:
             self._lost = await self._live.lost_paths()
