@@ -224,7 +224,7 @@ async def test_a_worker_that_is_killed_anywhere_around_a_flush_loses_nothing_and
             return True
         return False
 
-    async with crashing_worker(system, crashes=12, seed=5) as process:
+    async with crashing_worker(system, crashes=8, seed=5) as process:
         flushing = asyncio.create_task(keep_flushing())
         await steady(process)
         flushing.cancel()
