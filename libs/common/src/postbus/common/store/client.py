@@ -39,7 +39,7 @@ class Script:
 
 def connect_store(url: str) -> Redis:
     """A client on `redis://`, `rediss://` or `unix://`; nothing is sent yet. Answers are bytes."""
-    pool = BlockingConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
         timeout=SOCKET_TIMEOUT_S,
@@ -49,6 +49,31 @@ def connect_store(url: str) -> Redis:
         retry_on_error=[RedisConnectionError],
     )
     return Redis(connection_pool=pool)
+
+
+class _Pool(BlockingConnectionPool):
+    """redis-py's pool, without its locks and timers where a connection is free: they were a third of every command.
+
+    While somebody waits for one, all go redis-py's way.
+    """
+
+    _waiting = 0
+
+    async def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Any:
+        """A connection; ConnectionError when none gets free in time."""
+        if self._waiting or self._in_maintenance or not self._available_connections:
+            self._waiting += 1
+            try:
+                return await super().get_connection()  # type: ignore[no-untyped-call]
+            finally:
+                self._waiting -= 1
+        connection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
 
 
 @asynccontextmanager
