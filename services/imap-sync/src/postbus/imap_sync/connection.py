@@ -409,6 +409,21 @@ class ImapConnection:
         chunk_size = chunk_size if self.profile.partial_fetch else max(chunk_size, DEAR_PIECE)
         return stream_section(self._wire, uid, section, chunk_size=chunk_size, answer=self._answering())
 
+    async def compress(self) -> bool:
+        """COMPRESS=DEFLATE, where it saves something: whether it is on. Not for connections that idle: 96 KB for each.
+
+        What is in our own network is faster without: packing takes the server 1 s for 25 MB, and saves a quarter.
+        """
+        offered = self.has("COMPRESS=DEFLATE") and "COMPRESS" not in self._state.refused
+        if not offered or not self.profile.compress or self._wire.is_near:
+            return False
+        try:
+            await self._wire.compress()
+        except CommandRefused as error:
+            self._state.note_refusal("COMPRESS", error)
+            return False
+        return True
+
     async def idle(self, *, max_s: float) -> None:
         """Return when something is new in the selected mailbox, or after `max_s` (28 minutes at most).
 

@@ -145,7 +145,7 @@ class AccountSession:
         """A connection for a download, with the mailbox selected; errors as `command`."""
         if self._transfers is None:
             limit, warm_s = self._tuning.transfers, self._tuning.warm_s
-            self._transfers = ConnectionPool(self._open, self._budget, limit=limit, warm_s=warm_s, spares_last=True)
+            self._transfers = ConnectionPool(self._open_transfer, self._budget, limit=limit, warm_s=warm_s, spares_last=True)
         return self._usable(self._transfers, path, read_only=True, deadline_s=deadline_s)
 
     def poke(self, path: str) -> None:
@@ -190,6 +190,16 @@ class AccountSession:
     async def _open(self) -> ImapConnection:
         account = self.account
         return await self._connector.connect(account, await self._connector.credentials(account))
+
+    async def _open_transfer(self) -> ImapConnection:
+        """One that carries much: compressed where that saves something."""
+        connection = await self._open()
+        try:
+            await connection.compress()
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
 
     # what keeps it connected
 

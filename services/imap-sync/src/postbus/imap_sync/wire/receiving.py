@@ -13,6 +13,7 @@ from postbus.imap_sync.protocol import responses
 from postbus.imap_sync.protocol.framer import Response, ResponseFramer
 from postbus.imap_sync.protocol.responses import Status
 from postbus.imap_sync.wire.command import InFlight
+from postbus.imap_sync.wire.deflating import Inflater
 from postbus.imap_sync.wire.inflow import Inflow, Strays
 
 _MAX_PROMPTS: Final = 8  # continuations nobody has read
@@ -42,7 +43,8 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         self._writable = asyncio.Event()
         self._writable.set()
         self._reading = True
-        self._sealing = False  # between the OK to STARTTLS and TLS: no byte may come
+        self._sealing = ""  # STARTTLS or COMPRESS between its OK and the other form of bytes: none may come
+        self._inflater: Inflater | None = None
 
     def data_received(self, d: bytes) -> None:
         """Cut into responses and hand out. A server that breaks the protocol loses the connection."""
@@ -54,21 +56,27 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
 
     def _take(self, data: bytes) -> None:
         """The next slice of what arrived."""
+        try:
+            for piece in (data,) if self._inflater is None else self._inflater.feed(data):
+                self._take_plain(piece)
+        except PostbusError as error:
+            self.fail(error)
+
+    def _take_plain(self, data: bytes) -> None:
+        """The same unpacked."""
         if self.lost is not None:
             return
         try:
-            if self._sealing:
-                raise ProtocolError("the server sent something between STARTTLS and TLS")
+            self._check_unsealed()
             if self.running is not None:
                 self.running.receive(len(data))
             for pieces in self.framer.feed(data):
                 if self.lost is not None:
                     return
-                if self._sealing:
-                    raise ProtocolError("the server sent something behind its answer to STARTTLS")
+                self._check_unsealed()
                 self._dispatch(pieces)
-            if self._sealing and not (self.framer.idle and self._inflow.empty):
-                raise ProtocolError("the server sent something behind its answer to STARTTLS")
+            if not (self.framer.idle and self._inflow.empty):
+                self._check_unsealed()
         except PostbusError as error:
             self.fail(error)
 
@@ -82,6 +90,10 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         super().connection_lost(exc)
         self._inflow.finish()
         self.fail(ConnectionLost(f"the connection was lost: {exc}" if exc else "the server closed the connection"))
+
+    def _check_unsealed(self) -> None:
+        if self._sealing:
+            raise ProtocolError(f"the server sent something behind its answer to {self._sealing}")
 
     def _moves(self, command: InFlight) -> bool:
         return command.name != "IDLE" and self._reading
@@ -168,8 +180,8 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
         command.finish(status, line)
         if command is self._abandoned:
             self._abandoned = None
-        elif command.name == "STARTTLS" and status.ok:
-            self._sealing = True
+        elif command.name in ("STARTTLS", "COMPRESS") and status.ok:
+            self._sealing = command.name
 
     def _write_done(self, command: InFlight) -> None:
         command.owes_done = False

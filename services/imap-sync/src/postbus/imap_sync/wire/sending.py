@@ -15,6 +15,7 @@ from postbus.imap_sync.protocol import responses
 from postbus.imap_sync.protocol.arguments import Argument
 from postbus.imap_sync.protocol.framer import MAX_ORDINARY_RESPONSE, MAX_RESPONSE, Response
 from postbus.imap_sync.wire.command import ORDINARY, InFlight
+from postbus.imap_sync.wire.deflating import Deflated, Inflater
 from postbus.imap_sync.wire.receiving import Receiver
 
 QUEUE_S: Final = 120.0  # until it is our turn
@@ -167,8 +168,14 @@ class WireProtocol(Receiver):
         """Go on under TLS; what the server said in the clear about itself no longer counts."""
         self.transport = await self.loop.start_tls(self.transport, self, context, server_hostname=hostname)
         self._inflow.attach(self.transport)
-        self._sealing = False
+        self._sealing = ""
         self.capabilities = frozenset()
+
+    def compress(self) -> None:
+        """Go on with packed bytes, in both directions."""
+        self.transport = Deflated(self.transport)
+        self._inflater = Inflater()
+        self._sealing = ""
 
 
 def _is_answer(pieces: Response) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -53,6 +54,15 @@ class Wire:
     def socket(self) -> Any:
         """The socket, for its options."""
         return self._protocol.transport.get_extra_info("socket")
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the server is on this machine or in a private network (RFC 1918)."""
+        peer = self._protocol.transport.get_extra_info("peername")
+        try:
+            return ipaddress.ip_address(peer[0].partition("%")[0]).is_private
+        except (TypeError, ValueError, IndexError, AttributeError):
+            return True
 
     def know(self, capabilities: frozenset[str]) -> None:
         """What the server is able to do: decides how literals are sent."""
@@ -161,6 +171,12 @@ class Wire:
         await self.run("STARTTLS")
         self._protocol.check_alive()
         await self._protocol.start_tls(context, hostname)
+
+    async def compress(self) -> None:
+        """COMPRESS DEFLATE (RFC 4978). CommandRefused."""
+        await self.run("COMPRESS DEFLATE")
+        self._protocol.check_alive()
+        self._protocol.compress()
 
     def abort(self, reason: str = "the connection was closed") -> None:
         """Close at once."""
