@@ -30,11 +30,13 @@ class Work:
     def __init__(self, *failures: BaseException) -> None:
         self.queue_ids: list[str] = []
         self.failures = list(failures)
+        self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
         self.may_end.set()
 
     async def __call__(self, queue_id: str) -> str:
         self.queue_ids.append(queue_id)
+        self.begun.set()
         await self.may_end.wait()
         if self.failures:
             raise self.failures.pop(0)
@@ -68,6 +70,7 @@ async def test_calls_at_the_same_time_wait_for_the_first(redis: Redis) -> None:
     work = Work()
     work.may_end.clear()
     calls = [asyncio.create_task(once(redis, account(), asked(), f"q{n}", work)) for n in range(5)]
+    await work.begun.wait()
     await asyncio.sleep(0.2)
     assert len(work.queue_ids) == 1
     work.may_end.set()
@@ -80,7 +83,7 @@ async def test_who_waits_in_vain_is_told_so(redis: Redis) -> None:
     work = Work()
     work.may_end.clear()
     first = asyncio.create_task(once(redis, account(), asked(), "q1", work))
-    await asyncio.sleep(0.1)
+    await work.begun.wait()
     with pytest.raises(DeadlineExceeded):
         await once(redis, account(), asked(wait_s=0.1), "q2", work)
     work.may_end.set()
@@ -112,7 +115,7 @@ async def test_the_claim_of_a_dead_process_is_taken_over_under_the_same_queue_id
     dead = Work()
     dead.may_end.clear()
     dying = asyncio.create_task(once(redis, account(), asked(), "q1", dead))
-    await asyncio.sleep(0.1)
+    await dead.begun.wait()
     work = Work()
     assert await once(redis, account(), asked(), "q2", work) == ("queued as q1", False)
     dead.may_end.set()  # it was not dead: both did the same

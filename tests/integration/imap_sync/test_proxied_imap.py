@@ -105,7 +105,7 @@ async def test_a_dead_proxy_is_named_and_not_the_mail_server(mail: MailServer, s
 async def test_a_proxy_that_says_nothing_is_named_in_time(mail: MailServer, scheme: str) -> None:
     async with ProxyServer(deaf=True) as proxy:
         with pytest.raises(ConnectFailed, match=rf"the proxy 127.0.0.1:{proxy.port} did not answer") as caught:
-            await log_in(mail, proxy.url(scheme), deadline_s=0.5)
+            await log_in(mail, proxy.url(scheme), deadline_s=1.5)
     assert caught.value.code == "EPROXY"
 
 

@@ -149,7 +149,9 @@ async def test_a_process_that_was_killed_while_idle_is_replaced(sanitiser: Sanit
     async with asyncio.timeout(5):
         while Path(f"/proc/{pid}").exists():
             await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)  # until the loop was told
+    async with asyncio.timeout(5):
+        while sanitiser._idle[0].alive:  # until the loop was told
+            await asyncio.sleep(0.01)
     assert (await sanitiser.render(job(), limit_s=20)).html == CLEAN
 
 

@@ -72,7 +72,7 @@ async def test_a_new_account_whose_server_is_silent_is_not_waited_for_longer_tha
     try:
         account = await system.add(port=system.mail.proxy["imap"])
         with pytest.raises(AccountNotUsable) as refused:
-            await ask_page(system, account, deadline_s=2.0)
+            await ask_page(system, account, deadline_s=3.0)
         assert refused.value.code == "NotYetConnected"
     finally:
         system.mail.proxy_clear("imap")
