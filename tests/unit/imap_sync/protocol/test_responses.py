@@ -85,6 +85,7 @@ def test_numbers_of_codes_are_positive_or_absent() -> None:
 
 
 def test_append_uid_is_read_or_left_out() -> None:
+    """What a server does not tell is not made up (trap 32)."""
     assert parse_append_uid(Status("OK", code="APPENDUID", argument="38505 3955")) == Appended(38505, 3955)
     for status in (
         Status("OK"),

@@ -56,6 +56,7 @@ def test_a_field_becomes_its_key(search: dict[str, Any], criteria: list[str | by
 
 
 def test_arrival_is_to_the_second_where_the_server_has_within() -> None:
+    """SINCE and BEFORE count days in the server's time zone (trap 35)."""
     within = frozenset({"WITHIN"})
     an_hour_ago = (AT - timedelta(hours=1)).isoformat()
     assert compose(within, since=an_hour_ago, before=an_hour_ago) == ["YOUNGER", "3600", "OLDER", "3600"]
