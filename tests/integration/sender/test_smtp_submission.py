@@ -296,6 +296,7 @@ async def test_bad_addresses_and_too_many_recipients_are_refused_one_by_one(entr
 @pytest.mark.parametrize(
     ("field_", "code"),
     [(b"X-EE-Send-At: soon", 554), (b"X-EE-Delivery-Attempts: many", 554), (LATER, 554), (SOON, 250)],
+    ids=["no date", "no number", "too late", "soon"],
 )
 async def test_a_control_header_that_can_not_be_meant_refuses_the_message(
     entrance: Entrance, field_: bytes, code: int
