@@ -145,7 +145,8 @@ class AccountSession:
         """A connection for a download, with the mailbox selected; errors as `command`."""
         if self._transfers is None:
             limit, warm_s = self._tuning.transfers, self._tuning.warm_s
-            self._transfers = ConnectionPool(self._open_transfer, self._budget, limit=limit, warm_s=warm_s, spares_last=True)
+            connect, budget = self._open_transfer, self._budget
+            self._transfers = ConnectionPool(connect, budget, limit=limit, warm_s=warm_s, spares_last=True)
         return self._usable(self._transfers, path, read_only=True, deadline_s=deadline_s)
 
     def poke(self, path: str) -> None:
