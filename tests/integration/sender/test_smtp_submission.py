@@ -497,7 +497,10 @@ async def test_a_message_with_an_idempotency_key_is_taken_once(entrance: Entranc
     await entrance.open()
     key = b"x-EE-idempotency-KEY: one key"
     replies = await asyncio.gather(
-        *(entrance.send("anna-once", "b@example.test", letter(b"same\r\n", SOON, key)) for _ in range(6))
+        *(
+            entrance.send("anna-once", "b@example.test", letter(b"same\r\n", SOON, key, message_id=f"<{n}@a.test>"))
+            for n in range(6)
+        )
     )
     assert len(set(replies)) == 1 and replies[0].startswith("250 ")
     _, raw = await entrance.queued(replies[0])

@@ -22,6 +22,7 @@ from postbus.common.service import Parts
 from postbus.common.store.idempotency import Asked, once
 from postbus.common.times import iso, now
 from postbus.sender.submission.controls import Controls, read_controls
+from postbus.sender.submission.fingerprint import fingerprint
 
 log = structlog.get_logger()
 
@@ -37,11 +38,6 @@ class Letter:
     sender: str
     recipients: Sequence[str]
     raw: bytes
-
-    @property
-    def fingerprint(self) -> bytes:
-        """What makes it the same letter when it comes again."""
-        return b"\0".join([*(address.encode() for address in (self.sender, *self.recipients)), self.raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ async def accept(parts: Parts, account_id: str | None, letter: Letter) -> str:
 
     if controls.idempotency_key is None:
         return await keep(times.fresh_id)
-    asked = Asked(controls.idempotency_key, letter.fingerprint, WAIT_S)
+    asked = Asked(controls.idempotency_key, await _fingerprint(letter, message), WAIT_S)
     reply, again = await once(parts.redis, account, asked, times.fresh_id, keep)
     if again:
         log.info("submission answered as before", account=account.token)
@@ -101,6 +97,12 @@ def count(parts: Parts, *, accepted: bool) -> None:
 
 async def _read(raw: bytes) -> RawMessage:
     return parse_raw(raw) if len(raw) <= READ_HERE_BYTES else await asyncio.to_thread(parse_raw, raw)
+
+
+async def _fingerprint(letter: Letter, message: RawMessage) -> bytes:
+    if len(letter.raw) <= READ_HERE_BYTES:
+        return fingerprint(letter.sender, letter.recipients, message)
+    return await asyncio.to_thread(fingerprint, letter.sender, letter.recipients, message)
 
 
 def _controls_of(message: RawMessage) -> dict[str, str]:
