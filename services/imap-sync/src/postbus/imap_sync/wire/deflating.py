@@ -1,16 +1,18 @@
-"""COMPRESS=DEFLATE (RFC 4978): both directions of a connection, and a limit for what blows up when it is unpacked."""
+"""COMPRESS=DEFLATE (RFC 4978): both directions of a connection, unpacked in pieces that others need not wait for.
+
+What is packed may be a thousand times as long, be it a bomb or an attachment full of zeros: it counts as if it had
+come plainly, against the limits of the command it answers.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from typing import Any, Final
 
 from postbus.common.errors import ProtocolError
+from postbus.imap_sync.wire.inflow import SLICE
 
-PIECE: Final = 64 * 1024  # bytes that are unpacked at once
-MOST_RATIO: Final = 200  # of unpacked to packed bytes; flags of messages have 10, what is all zeros has 1000
-FREE: Final = 4 * 1024 * 1024  # bytes before the ratio counts
+PIECE: Final = SLICE  # bytes that are unpacked at once
 
 _RAW: Final = -15  # no zlib header (RFC 1951)
 
@@ -20,24 +22,20 @@ class Inflater:
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(_RAW)
-        self._packed = self._unpacked = 0
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The pieces these bytes unpack to. ProtocolError for what is no deflate stream, and for a bomb."""
-        self._packed += len(data)
-        full = False  # then zlib may hold back more, though it has taken all of the data
-        while data or full:
-            try:
-                piece = self._zlib.decompress(data, PIECE)
-            except zlib.error as error:
-                raise ProtocolError("the server sent something that can not be unpacked") from error
-            data = self._zlib.unconsumed_tail
-            self._unpacked += len(piece)
-            if self._unpacked > FREE + MOST_RATIO * self._packed:
-                raise ProtocolError("the server sent something that is far too large when it is unpacked")
-            full = len(piece) == PIECE
-            if piece:
-                yield piece
+    def unpack(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """The next piece, and what to unpack after it: None for nothing, no bytes where zlib may hold some back.
+
+        ProtocolError for what is no deflate stream, and for what comes behind its end.
+        """
+        if self._zlib.eof:
+            raise ProtocolError("the server sent something behind the end of what is packed")
+        try:
+            piece = self._zlib.decompress(data, PIECE)
+        except zlib.error as error:
+            raise ProtocolError("the server sent something that can not be unpacked") from error
+        more = len(piece) == PIECE and not self._zlib.eof
+        return piece, self._zlib.unconsumed_tail if more else None
 
 
 class Deflated:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from postbus.common.errors import ProtocolError
 
 SLICE: Final = 16 * 1024  # bytes that are dealt with at once: some milliseconds, whatever they are
+LAST_SLICES: Final = 64  # that are dealt with at once when the connection is gone
 REST_S: Final = 0.05  # between two slices of what nobody asked for
 
 
@@ -18,9 +19,12 @@ class Inflow:
     __slots__ = ("_closed", "_held", "_later", "_loop", "_rest_s", "_stopped", "_take", "_timer", "_whole", "transport")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes], None], whole: Callable[[int], bool]
+        self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes], bytes | None], whole: Callable[[int], bool]
     ) -> None:
-        """`take` deals with a slice; `whole` tells whether so many bytes are cheap, as they are all one literal."""
+        """`take` deals with a slice, and returns what is to wait for the next turn, if anything.
+
+        `whole` tells whether so many bytes are cheap, as they are all one literal.
+        """
         self.transport: Any = None  # see `attach`
         self._loop = loop
         self._take = take
@@ -64,9 +68,11 @@ class Inflow:
         self._rest_s = REST_S
 
     def finish(self) -> None:
-        """There will be no more: deal with what is left."""
-        while self._later and not self._closed:
-            self._take(self._later.pop(0))
+        """There will be no more: deal with what is left, as far as that is soon done."""
+        for _ in range(LAST_SLICES):
+            if not self._later or self._closed:
+                break
+            self._take_slice(self._later.pop(0))
 
     def close(self) -> None:
         """Nothing counts any more."""
@@ -80,7 +86,11 @@ class Inflow:
         if len(data) > SLICE and not self._whole(len(data)):
             self._later.insert(0, data[SLICE:])
             data = data[:SLICE]
-        self._take(data)
+        self._take_slice(data)
+
+    def _take_slice(self, data: bytes) -> None:
+        if (rest := self._take(data)) is not None and not self._closed:
+            self._later.insert(0, rest)
 
     def _settle(self) -> None:
         """Decide whether the server may send, and when we go on."""

@@ -54,13 +54,18 @@ class Receiver(IMAP4ClientProtocol):  # type: ignore[misc]
             self.running.touch()
         self._inflow.receive(d)
 
-    def _take(self, data: bytes) -> None:
-        """The next slice of what arrived."""
+    def _take(self, data: bytes) -> bytes | None:
+        """The next slice of what arrived; returns what of it is still packed."""
+        if self._inflater is None or self.lost is not None:
+            self._take_plain(data)
+            return None
         try:
-            for piece in (data,) if self._inflater is None else self._inflater.feed(data):
-                self._take_plain(piece)
+            piece, rest = self._inflater.unpack(data)
         except PostbusError as error:
             self.fail(error)
+            return None
+        self._take_plain(piece)
+        return rest
 
     def _take_plain(self, data: bytes) -> None:
         """The same unpacked."""
