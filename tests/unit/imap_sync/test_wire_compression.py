@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from postbus.common.errors import ConnectionLost, PostbusError, ProtocolError
 from postbus.imap_sync import profiles
+from postbus.imap_sync.connection import Endpoint, open_connection
+from postbus.imap_sync.mailbox_state import refusals_of
 from postbus.imap_sync.protocol.values import Fetched, UidRange
 from postbus.imap_sync.wire import wire
 from postbus.imap_sync.wire.deflating import PIECE, Inflater
 from postbus.imap_sync.wire.inflow import Inflow
-from tests.unit.imap_sync.scripted_imap import Peer, session
+from tests.unit.imap_sync.scripted_imap import PREAUTH, Peer, scripted, session
 
 CAPABILITY = b"COMPRESS=DEFLATE"
 
@@ -124,15 +126,27 @@ async def test_what_can_not_be_unpacked_ends_the_connection(sent: bytes) -> None
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("far")
-async def test_plain_text_behind_the_answer_ends_the_connection() -> None:
-    async def play(peer: Peer) -> None:
-        tag = await peer.command(b"COMPRESS DEFLATE")
-        peer.writer.write(tag + b" OK go\r\n* 1 EXISTS\r\n")
-        await peer.gone()
+async def test_plain_text_behind_the_answer_ends_the_connection_and_the_next_one_goes_without() -> None:
+    refusals_of.cache_clear()
 
-    async with session(play, CAPABILITY) as connection:
+    async def play(peer: Peer) -> None:
+        peer.send(PREAUTH % CAPABILITY)
+        tag, _, command = (await peer.line()).partition(b" ")
+        if command == b"COMPRESS DEFLATE":
+            peer.writer.write(tag + b" OK go\r\n* 1 EXISTS\r\n")
+            await peer.gone()
+        else:
+            peer.send(tag + b" OK done")
+
+    async with scripted(play) as port:
+        endpoint = Endpoint("127.0.0.1", port, secure=False)
+        connection = await open_connection(endpoint, None)
         with pytest.raises((ProtocolError, ConnectionLost)):
             await connection.compress()
+        connection = await open_connection(endpoint, None)
+        assert not await connection.compress()
+        await connection.noop()
+        connection.abort()
 
 
 def test_a_bomb_is_unpacked_in_small_pieces() -> None:

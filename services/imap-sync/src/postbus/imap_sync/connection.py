@@ -16,6 +16,7 @@ from postbus.common.errors import (
     ConnectionLost,
     DeadlineExceeded,
     PostbusError,
+    ProtocolError,
     TooLarge,
 )
 from postbus.imap_sync import arranging, changing
@@ -422,6 +423,9 @@ class ImapConnection:
         except CommandRefused as error:
             self._state.note_refusal("COMPRESS", error)
             return False
+        except (ConnectionLost, ProtocolError):  # it does not bear it: the next connection goes without
+            self._state.refused.add("COMPRESS")
+            raise
         return True
 
     async def idle(self, *, max_s: float) -> None:
