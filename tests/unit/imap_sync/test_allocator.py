@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from postbus.imap_sync import service
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -25,3 +29,18 @@ print(held() - before)
 def test_large_buffers_are_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=True)
     assert not done.stdout or int(done.stdout) < 4_000  # KB of 25,600
+
+
+@pytest.mark.anyio
+async def test_it_is_done_wherever_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor forks into `serve`, and never calls `main`."""
+
+    class DoneError(Exception):
+        pass
+
+    def give_back() -> bool:
+        raise DoneError
+
+    monkeypatch.setattr(service, "give_back_large_blocks", give_back)
+    with pytest.raises(DoneError):
+        await service.serve(None)  # type: ignore[arg-type]

@@ -12,11 +12,11 @@ from postbus.imap_sync.worker import Worker
 
 async def serve(parts: Parts, tuning: Tuning | None = None) -> None:
     """Run accounts, and try logins for others, until cancelled."""
+    give_back_large_blocks()
     async with serving_tests(parts, "imap", LoginTester(parts).attempt):
         await Worker(parts, tuning).serve()
 
 
 def main() -> None:
     """Run the service."""
-    give_back_large_blocks()
     run_service("imap-sync", serve)
