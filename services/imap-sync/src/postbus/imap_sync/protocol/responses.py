@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -175,10 +174,3 @@ def code_number(status: Status) -> int | None:
     """The number after a code such as UIDVALIDITY; None for 0 and for what is no number."""
     argument = status.argument
     return int(argument) or None if argument.isascii() and argument.isdigit() and len(argument) <= 20 else None
-
-
-def text_of_pieces(pieces: Sequence[bytes]) -> bytes:
-    """A response that may have no literals, as one text; ProtocolError if it has some."""
-    if len(pieces) != 1:
-        raise ProtocolError("the server sent a literal where there can be none")
-    return pieces[0]
