@@ -111,15 +111,9 @@ def test_a_large_index_stays_packed_until_it_is_asked_for_a_message() -> None:
     index = MailboxIndex()
     index.fill([(uid, ()) for uid in range(1, 10_000)])
     again = parse_index(stored(index))
-    assert sum(1 for _ in again.uids()) == len(again) == again.count_unseen() == 9_999
+    assert sum(1 for _ in again.uids()) == len(again) == 9_999
     assert again.get(5_000) == ()
     assert len(again.packed) == 9
-
-
-def test_unseen_messages_are_counted() -> None:
-    index = MailboxIndex()
-    index.fill([(1, ("\\Seen",)), (2, ()), (3, ("\\Flagged",))])
-    assert index.count_unseen() == 2
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,6 @@ def test_no_profile_takes_all_connections_that_a_provider_allows() -> None:
     assert all(profile.connections >= 4 for profile in ALL), "one watches, one is for commands, one for downloads"
 
 
-def test_imap4rev2_is_never_enabled_at_strato() -> None:
-    """(quirk 20, trap 29)"""
-    assert not recognise(Facts(server_id={"name": "RZimapd"})).imap4rev2
-
-
 def test_ranges_are_not_asked_of_servers_that_ignore_them_or_render_the_whole_for_each() -> None:
     """(quirk 21)"""
     assert not profile_of_host("imap.exmail.qq.com").partial_fetch

@@ -34,7 +34,6 @@ class Profile:
     logins: int = 8  # at the same time, of one worker
     partial_fetch: bool = True  # BODY[n]<offset.length> gives what it should, and at a fair price
     compress: bool = True  # COMPRESS=DEFLATE may be used
-    imap4rev2: bool = True  # ENABLE IMAP4rev2 may be sent
     longest_backoff_s: float = 30.0  # to wait in one go when it asks us to slow down
 
 
@@ -59,7 +58,7 @@ NETEASE: Final = Profile(  # 163.com, 126.com, yeah.net
     logins=4,
 )
 TENCENT: Final = Profile("tencent", partial_fetch=False, connections=5)  # Exmail gives the whole part for any range
-STRATO: Final = Profile("strato", imap4rev2=False)  # RZimapd offers it, and its ESEARCH answers mislead then
+STRATO: Final = Profile("strato")  # RZimapd: why IMAP4rev2 is never enabled, its ESEARCH answers mislead then
 JAMES: Final = Profile("james", compress=False)
 ZIMBRA: Final = Profile("zimbra")
 

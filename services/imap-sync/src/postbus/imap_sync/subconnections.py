@@ -108,7 +108,7 @@ class Subconnections:
         for path in [path for path in self._tasks if path not in paths]:
             self._tasks.pop(path).cancel()
         for path in paths:
-            if path not in self._tasks:
+            if path not in self._tasks or self._tasks[path].done():  # one that a mistake of ours ended, too
                 self._tasks[path] = asyncio.create_task(self._run(path), name=f"subconnection {path}")
 
     async def end(self, limit_s: float) -> None:

@@ -110,11 +110,6 @@ class MailboxIndex:
         """The loaded uids within sorted ranges, which may cover 4 billion: only what is loaded is walked."""
         return [uid for uid in self.uids() if contains(ranges, uid)] if ranges else []
 
-    def count_unseen(self) -> int:
-        """How many loaded messages are not `\\Seen`."""
-        seen = {number for number in range(len(self.sets)) if "\\Seen" in self.sets[number]}
-        return sum(flags not in seen for flags in self.all_flags())
-
     def __len__(self) -> int:
         return sum(map(len, self._chunks.values())) + sum(map(len, self.packed.values())) // _ENTRY.size
 
