@@ -13,8 +13,8 @@ from postbus.common.mime.transfer import decode_transfer
 from postbus.common.mime.words import decode_words
 
 LIMIT_S = 2.0  # of processor time, for a megabyte
-SIZE = 64 * 1024
-TOO_SHORT_TO_COMPARE_S = 0.1
+SIZE = 32 * 1024
+TOO_SHORT_TO_COMPARE_S = 0.05
 QUADRATIC = 16  # how much longer four times as much takes then
 REPEATS = [
     b"a",
