@@ -168,6 +168,18 @@ async def test_the_end_of_a_delivery_is_noted_for_accounts_that_are_there(store:
     assert not await redis.exists(keys.account("gone"))
 
 
+async def test_events_of_deliveries_are_counted_with_their_end_for_accounts_that_are_there(
+    store: AccountStore, redis: Redis
+) -> None:
+    await create(store, "a")
+    status = SmtpStatus(created=datetime(2026, 11, 25, tzinfo=UTC), status="ok", response="250 OK")
+    await store.put_smtp_status("a", status, {"messageSent": 1})
+    await store.put_smtp_status("a", status, {"messageSent": 1, "messageDeliveryError": 1})
+    await store.put_smtp_status("gone", status, {"messageSent": 1})
+    assert (await store.get("a")).counters == {"messageSent": 2, "messageDeliveryError": 1}
+    assert not await redis.exists(keys.account("gone"))
+
+
 async def test_what_the_sync_wrote_is_read_with_the_account(store: AccountStore, redis: Redis) -> None:
     await create(store, "a")
     written: dict[str, str] = {

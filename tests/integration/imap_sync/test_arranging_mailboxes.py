@@ -8,7 +8,7 @@ import pytest
 
 from postbus.common.accounts import Account
 from postbus.common.commands import ChangeMailbox, Command, CreateMailbox, DeleteMailbox
-from postbus.common.errors import BadInput, CommandRefused
+from postbus.common.errors import BadInput, CommandRefused, NotFound
 from postbus.imap_sync.operations import OPERATIONS, Session
 from tests.integration.imap_sync.syncing import QUICK, System, open_system, until_true
 from tests.mailserver import MailServer
@@ -94,6 +94,13 @@ async def test_a_deleted_mailbox_is_gone_at_once(system: System) -> None:
         "path": "INBOX",
         "deleted": False,
     }
+
+
+async def test_an_unknown_mailbox_that_keeps_its_name_is_not_found(system: System) -> None:
+    session, _ = await ready(system)
+    with pytest.raises(NotFound) as error:
+        await ask(session, "change-mailbox", ChangeMailbox(account="a", path="trail", new_path=["trail"]))
+    assert error.value.code == "FolderNotFound"
 
 
 async def test_what_the_server_refuses_has_its_code_or_ours(system: System) -> None:

@@ -34,7 +34,9 @@ async def test_a_message_is_delivered_once_told_and_filed(bench: Bench) -> None:
     assert [f.filing.queue_id for f in bench.filings] == [sent.queue_id]
     assert bench.filings[0].raw == message(sent.message_id)
     assert (bench.filings[0].filing.bcc, bench.filings[0].filing.reference) == ("hidden@example.test", task)
-    status = (await bench.parts.accounts.get("anna-once")).smtp_status
+    account = await bench.parts.accounts.get("anna-once")
+    status = account.smtp_status
+    assert account.counters == {"messageSent": 1}
     assert status is not None and status.status == "ok"
     assert [event.event for event in bench.events_of(sent)] == ["messageSent"]
 
@@ -70,7 +72,9 @@ async def test_a_refused_recipient_fails_at_once_and_is_kept_as_a_dead_letter(be
     letter = await bench.parts.bus.js.get_last_msg(DLQ, f"ee.dlq.send.{refused.queue_id}")
     assert unpack_submission(letter.data or b"") == (refused, message(refused.message_id))
     assert bench.filings == []
-    status = (await bench.parts.accounts.get("anna-refused")).smtp_status
+    account = await bench.parts.accounts.get("anna-refused")
+    status = account.smtp_status
+    assert account.counters == {"messageDeliveryError": 1, "messageFailed": 1}
     assert status is not None and (status.status, status.response_code) == ("error", 550)
 
 

@@ -49,12 +49,13 @@ def test_a_mask_never_takes_a_stored_password_to_another_proxy() -> None:
     assert [problem["key"] for problem in caught.value.fields] == ["proxy"]
 
 
-def test_an_empty_proxy_is_none_of_its_own() -> None:
-    again = changed(registered(proxy=URL), proxy="")
+@pytest.mark.parametrize("nothing", ["", None])
+def test_an_empty_proxy_is_none_of_its_own(nothing: str | None) -> None:
+    again = changed(registered(proxy=URL), proxy=nothing)
     assert (again.record.proxy, again.secrets) == (None, {"proxy": None})
 
 
-@pytest.mark.parametrize("url", ["ftp://proxy.test", "proxy.test:1080", "http://proxy.test/path", 5, None])
+@pytest.mark.parametrize("url", ["ftp://proxy.test", "proxy.test:1080", "http://proxy.test/path", 5])
 def test_what_is_no_proxy_is_refused(url: Any) -> None:
     with pytest.raises(ValidationError):
         registered(proxy=url)

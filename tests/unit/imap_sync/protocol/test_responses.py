@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postbus.common.errors import ProtocolError
+from postbus.common.errors import BadInput, ProtocolError
 from postbus.imap_sync.protocol.flags import flags_of, parse_flags, storable
 from postbus.imap_sync.protocol.responses import (
     Status,
@@ -101,6 +101,12 @@ def test_permanent_flags_decide_what_can_be_stored() -> None:
     assert storable(["$Label"], some) == ()
     assert storable(["$Label"], None) == ("$Label",)
     assert storable(["$Label"], frozenset({"\\*"})) == ("$Label",)
+
+
+@pytest.mark.parametrize("permanent", [None, frozenset({"\\Seen"}), frozenset({"\\Seen", "\\*"})])
+def test_what_is_no_flag_is_refused_whatever_the_mailbox_keeps(permanent: frozenset[str] | None) -> None:
+    with pytest.raises(BadInput, match="not a valid flag"):
+        storable(["\\Seen) X"], permanent)
 
 
 def test_flags_are_named_once_and_as_the_standard_writes_them() -> None:

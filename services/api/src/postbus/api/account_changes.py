@@ -60,8 +60,8 @@ def changed_account(record: AccountRecord, stored: Collection[str], given: Accou
     problems: list[dict[str, str]] = []
     update = _plain_changes(record, given)
     secrets: dict[str, str | None] = {}
-    if given.proxy is not None:
-        update["proxy"], secret = _proxy(given.proxy, record.proxy, problems)
+    if "proxy" in given.model_fields_set:
+        update["proxy"], secret = _proxy(given.proxy or "", record.proxy, problems)
         secrets |= secret
     sides, secret = _sides(record, stored, given, problems)
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -39,16 +40,20 @@ class Reporter:
 
     async def report(self, account: Account, submission: Submission, outcome: Outcome, attempts: int) -> None:
         """All events of an attempt, and the account's status. Unavailable when the bus or the store is away."""
+        counts = Counter[str]()
         for event in outcome_events(submission, outcome, attempts):
-            await self._publish(account, submission, event)
-        await self.parts.accounts.put_smtp_status(account.token, smtp_status(outcome))
+            counts[event.event] += await self._publish(account, submission, event)
+        new = {name: count for name, count in counts.items() if count}
+        await self.parts.accounts.put_smtp_status(account.token, smtp_status(outcome), new)
 
-    async def _publish(self, account: Account, submission: Submission, event: Event) -> None:
+    async def _publish(self, account: Account, submission: Submission, event: Event) -> bool:
+        """Whether the log has it only now, not from an attempt to report the same before."""
         sealed = seal_event(event, account.birth, submission.queue_id, submission.attempt)
         acknowledged = await self.parts.bus.publish_event(sealed, inject())
         if not acknowledged.duplicate:
             metrics.EVENTS.labels(event.event).inc()
             self.parts.stats.add(f"events:{event.event}")
+        return not acknowledged.duplicate
 
 
 def outcome_events(submission: Submission, outcome: Outcome, attempts: int) -> list[Event]:

@@ -162,11 +162,17 @@ class AccountStore:
             rows = await self._redis.hvals(keys.mailboxes(token))
         return sorted((MailboxRecord.model_validate_json(row) for row in rows), key=lambda mailbox: mailbox.path)
 
-    async def put_smtp_status(self, token: str, status: SmtpStatus) -> None:
-        """Note how the last delivery ended, unless the account is gone."""
+    async def put_smtp_status(self, token: str, status: SmtpStatus, counts: Mapping[str, int] | None = None) -> None:
+        """Note how the last delivery ended, and count its events by name, unless the account is gone."""
+        key = keys.account(token)
         async with store_errors():
-            if await self._redis.hexists(keys.account(token), "record"):
-                await self._redis.hset(keys.account(token), "smtpStatus", status.model_dump_json(by_alias=True))
+            if not await self._redis.hexists(key, "record"):
+                return
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(key, "smtpStatus", status.model_dump_json(by_alias=True))
+                for name, count in (counts or {}).items():
+                    pipe.hincrby(key, f"count:{name}", count)
+                await pipe.execute()
 
     async def _index_as_it_is(self, token: str, account: str) -> None:
         """Index an account that is there, forget one that is not: deleting and creating may have crossed."""

@@ -201,10 +201,10 @@ class _AccountFields(Input):
         None, alias="copy", description="Put a copy of sent messages into the mailbox for sent messages; null: decide"
     )
     smtp_ehlo_name: EhloName | None = Field(None, description="Name to greet SMTP servers with")
-    proxy: Given[ProxyInput] = Field(
+    proxy: ProxyInput | None = Field(
         None,
         description="Proxy towards the mail servers of this account, instead of the global one: `http`, `https`, "
-        "`socks5` (`socks` is the same), `socks4` or `socks4a`; empty for none of its own",
+        "`socks5` (`socks` is the same), `socks4` or `socks4a`; empty or null for none of its own",
         examples=["socks5://user:secret@proxy.example.com:1080"],
     )
 

@@ -71,7 +71,7 @@ def find_mailbox(session: Session, path: str) -> MailboxRecord:
     """
     mailbox = session.mailbox(path)
     if mailbox is None:
-        raise _unknown_mailbox(path)
+        raise unknown_mailbox(path)
     if not mailbox.number:
         session.poke(mailbox.path)
         raise Unavailable("The mailbox is not synced yet", code="MailboxNotReady")
@@ -135,7 +135,7 @@ async def _checked(
             if error.server_code not in _NO_MAILBOX:
                 raise
             session.poke(mailbox.path)
-            raise _unknown_mailbox(mailbox.path) from error
+            raise unknown_mailbox(mailbox.path) from error
         _refuse_other_life(session, mailbox, connection)
         yield connection
 
@@ -148,5 +148,6 @@ def _refuse_other_life(session: Session, mailbox: MailboxRecord, connection: Ima
         raise Unavailable("The mailbox was replaced on the server and is synced again", code="MailboxReset")
 
 
-def _unknown_mailbox(path: str) -> NotFound:
+def unknown_mailbox(path: str) -> NotFound:
+    """The error for a mailbox that is neither known nor found on the server."""
     return NotFound("Unknown mailbox", code="FolderNotFound", path=path)

@@ -11,7 +11,7 @@ from postbus.common.commands import ChangeMailbox, CreateMailbox, DeleteMailbox
 from postbus.common.errors import BadInput, CommandRefused
 from postbus.imap_sync.arranging import compose_path
 from postbus.imap_sync.connection import ImapConnection
-from postbus.imap_sync.operations.access import Session
+from postbus.imap_sync.operations.access import Session, unknown_mailbox
 from postbus.imap_sync.operations.answers import encode
 
 
@@ -82,6 +82,8 @@ async def _rename(session: Session, connection: ImapConnection, path: str, segme
     """Rename, and subscribe the new name: a subscription belongs to a name (RFC 9051, 6.3.7)."""
     new_path = await _new_path(session, connection, segments)
     if new_path == path:
+        if session.mailbox(path) is None and not await _exists(connection, path):
+            raise unknown_mailbox(path)
         return {"newPath": new_path, "renamed": False}
     with _failing_as("RenameFailed"):
         await connection.rename_mailbox(path, new_path)

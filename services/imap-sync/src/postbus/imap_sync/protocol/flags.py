@@ -44,18 +44,26 @@ def flags_of(token: Token) -> Flags:
 def compose_flags(flags: Iterable[str]) -> str:
     """`(\\Seen $Forwarded)` for a command; BadInput for what is no flag."""
     named = list(flags)
-    for flag in named:
-        if not _ATOM.fullmatch(flag):
-            raise BadInput("not a valid flag", fields=[{"key": "flags", "message": f"{flag!r} is not a valid flag"}])
+    _check(named)
     return f"({' '.join(named)})"
 
 
 def storable(flags: Sequence[str], permanent: frozenset[str] | None) -> Flags:
-    """Those that the mailbox keeps, by its PERMANENTFLAGS; all where it did not say (RFC 9051, 7.1)."""
+    """Those that the mailbox keeps, by its PERMANENTFLAGS; all where it did not say (RFC 9051, 7.1).
+
+    BadInput for what is no flag, whatever the mailbox keeps.
+    """
+    _check(flags)
     if permanent is None or "\\*" in permanent:
         return tuple(flags)
     kept = {flag.lower() for flag in permanent}
     return tuple(flag for flag in flags if flag.lower() in kept)
+
+
+def _check(flags: Iterable[str]) -> None:
+    for flag in flags:
+        if not _ATOM.fullmatch(flag):
+            raise BadInput("not a valid flag", fields=[{"key": "flags", "message": f"{flag!r} is not a valid flag"}])
 
 
 def _name_all(words: Iterable[bytes]) -> Flags:
