@@ -1,11 +1,16 @@
 """Every error has a status, and failures of validation read as the contract has them."""
 
 import inspect
+from typing import Any
 
 import orjson
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from postbus.api.errors import STATUS, error_response, invalid_fields, known_error_response, status_of
+from postbus.api.schemas.accounts import AccountInput, AuthInput
+from postbus.api.schemas.mailboxes import CreateMailboxInput
+from postbus.api.schemas.search import SearchInput
 from postbus.common import errors
 from postbus.common.bus.rpc import NotOwner
 from postbus.common.secrets.errors import KeysUnavailable, SecretsState
@@ -52,3 +57,22 @@ def test_lone_surrogates_do_not_break_an_answer() -> None:
     fields = invalid_fields([failure, failure])
     assert fields == [{"message": '"?" is not allowed', "key": "?"}]
     assert orjson.loads(error_response(400, "\ud800").body)["message"] == "?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (CreateMailboxInput, {"path": 5}, "should be a string or a list of strings"),
+        (AuthInput, {"user": "x" * 257}, '"user" should have at most 256 characters'),
+        (AccountInput, {"account": "a", "path": 5}, "should be a string or a list of strings"),
+        (SearchInput, {"uid": "1;5"}, "should be numbers and ranges such as 1:5,7"),
+        (AccountInput, {"account": "a", "imap": 5}, '"imap" should be an object'),
+    ],
+)
+def test_failures_of_validation_say_in_words_what_is_expected(
+    kind: type[BaseModel], given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(given)
+    found = [{**failure, "loc": ("body", *failure["loc"])} for failure in caught.value.errors()]
+    assert words in [field["message"] for field in invalid_fields(found)]

@@ -52,6 +52,9 @@ _IN_CONTRACT_WORDS = {
     "missing": "is required",
     "extra_forbidden": "is not allowed",
     "json_invalid": "Invalid request payload JSON format",
+    "model_type": "should be an object",
+    "model_attributes_type": "should be an object",
+    "dict_type": "should be an object",
 }
 
 
@@ -129,6 +132,8 @@ def _message(failure: Mapping[str, Any], key: str) -> str:
     words = _IN_CONTRACT_WORDS.get(failure["type"])
     if words:
         return words if failure["type"] == "json_invalid" else f'"{key}" {words}'
+    if failure["type"] == "too_long" and isinstance(failure.get("input"), str):
+        return f'"{key}" should have at most {failure["ctx"]["max_length"]} characters'
     text = str(failure["msg"]).removeprefix("Value error, ").splitlines() or [""]
     return _printable(text[0])
 

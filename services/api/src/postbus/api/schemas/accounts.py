@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 from pydantic_core import PydanticCustomError
 
 from postbus.api.schemas.fields import (
-    ONE_OR_MORE,
+    ONE_OR_MORE_TEXTS,
     Given,
     GivenOrFalse,
     HostName,
@@ -183,13 +183,15 @@ class _AccountFields(Input):
     email: Given[MailAddress] = Field(
         None, description="Address of the account, default sender of its messages", examples=["kaarel@example.com"]
     )
-    path: Annotated[list[Path], Field(max_length=MAX_PATHS), ONE_OR_MORE] | None = Field(
+    path: Annotated[list[Path], Field(max_length=MAX_PATHS), ONE_OR_MORE_TEXTS] | None = Field(
         None, description="Mailboxes to watch; `*`, null or nothing for all. The others stay readable", examples=[["*"]]
     )
-    subconnections: Given[Annotated[list[Subconnection], Field(max_length=MAX_SUBCONNECTIONS), ONE_OR_MORE]] = Field(
-        None,
-        description="Mailboxes with a connection of their own, seen to at once. Mail servers allow few of them",
-        examples=[["\\Sent"]],
+    subconnections: Given[Annotated[list[Subconnection], Field(max_length=MAX_SUBCONNECTIONS), ONE_OR_MORE_TEXTS]] = (
+        Field(
+            None,
+            description="Mailboxes with a connection of their own, seen to at once. Mail servers allow few of them",
+            examples=[["\\Sent"]],
+        )
     )
     webhooks: Given[WebUrl] = Field(
         None, description="Where events of this account are posted instead of the global target"

@@ -101,7 +101,15 @@ def _http_url(value: str) -> str:
 
 
 def _some(value: Any) -> Any:
+    if value is None or isinstance(value, int | float):
+        raise PydanticCustomError("one_or_more", "should be one value or a list of values")
     return [value] if isinstance(value, dict | str) else value
+
+
+def _some_text(value: Any) -> Any:
+    if value is None or isinstance(value, int | float | dict):
+        raise PydanticCustomError("one_or_more", "should be a string or a list of strings")
+    return [value] if isinstance(value, str) else value
 
 
 def _instant(value: Any) -> Any:
@@ -149,6 +157,7 @@ T = TypeVar("T")
 Given = Annotated[T | None, _Given()]
 GivenOrFalse = Annotated[T | Literal[False] | None, _GivenOrFalse()]
 ONE_OR_MORE = BeforeValidator(_some)
+ONE_OR_MORE_TEXTS = BeforeValidator(_some_text)
 
 Line = Annotated[str, AfterValidator(single_line)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=256), AfterValidator(single_line)]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from postbus.api.schemas.fields import Given, Input, MailboxPath, Output, single_line
+from postbus.api.schemas.fields import ONE_OR_MORE_TEXTS, Given, Input, MailboxPath, Output, single_line
 
 MAX_LEVELS = 100
 
 Level = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(single_line)]
 
 
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Levels = Annotated[list[Level], Field(min_length=1, max_length=MAX_LEVELS), BeforeValidator(_one_or_more)]
+Levels = Annotated[list[Level], Field(min_length=1, max_length=MAX_LEVELS), ONE_OR_MORE_TEXTS]
 
 
 class CreateMailboxInput(Input):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from postbus.api.schemas.fields import Given, Input, InstantInput, MailboxPath
+from postbus.api.schemas.fields import ONE_OR_MORE_TEXTS, Given, Input, InstantInput, MailboxPath
 from postbus.api.schemas.messages import MAX_PAGE, MAX_PAGE_SIZE
 
 MAX_SEARCH_SIZE = 1_073_741_824  # bytes
@@ -16,6 +17,7 @@ MAX_IDS = 1000
 MAX_LABELS = 100
 
 _RANGE = r"(?:[1-9][0-9]{0,9}|\*)(?::(?:[1-9][0-9]{0,9}|\*))?"  # RFC 9051, seq-range
+_SEQUENCE_SET = rf"^(?:{_RANGE}(?:,{_RANGE})*)?$"
 
 
 def _without_nul(value: str) -> str:
@@ -24,13 +26,17 @@ def _without_nul(value: str) -> str:
     return value
 
 
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def _sequence_set(value: str) -> str:
+    if not re.fullmatch(_SEQUENCE_SET, value):
+        raise PydanticCustomError("sequence_set", "should be numbers and ranges such as 1:5,7")
+    return value
 
 
 SequenceSet = Annotated[
     str,
-    StringConstraints(max_length=8192, pattern=rf"^(?:{_RANGE}(?:,{_RANGE})*)?$"),
+    StringConstraints(max_length=8192),
+    AfterValidator(_sequence_set),
+    Field(json_schema_extra={"pattern": _SEQUENCE_SET}),
 ]
 Text = Annotated[str, StringConstraints(max_length=256), AfterValidator(_without_nul)]
 Subject = Annotated[str, StringConstraints(max_length=2560), AfterValidator(_without_nul)]
@@ -40,7 +46,7 @@ Label = Annotated[str, StringConstraints(max_length=128), AfterValidator(_withou
 Size = Annotated[int, Field(ge=0, le=MAX_SEARCH_SIZE)]
 HeaderName = Annotated[str, StringConstraints(max_length=256, pattern=r"^[!-9;-~]+$")]
 HeaderValue = Annotated[str, StringConstraints(max_length=2560), AfterValidator(_without_nul)] | Literal[True]
-Labels = Annotated[list[Label], Field(max_length=MAX_LABELS), BeforeValidator(_one_or_more)]
+Labels = Annotated[list[Label], Field(max_length=MAX_LABELS), ONE_OR_MORE_TEXTS]
 
 
 class LabelsInput(Input):
@@ -78,7 +84,7 @@ class SearchInput(Input):
     sent_since: Given[InstantInput] = Field(None, description="Date header on this day or later")
     email_id: Given[Id] = Field(None, description="Id of the message the server gave it (OBJECTID, Gmail)")
     thread_id: Given[Id] = Field(None, description="Id of the thread the server gave it (OBJECTID, Gmail)")
-    email_ids: Given[Annotated[list[Id], Field(max_length=MAX_IDS), BeforeValidator(_one_or_more)]] = Field(
+    email_ids: Given[Annotated[list[Id], Field(max_length=MAX_IDS), ONE_OR_MORE_TEXTS]] = Field(
         None, description="One of these ids"
     )
     header: Given[Annotated[dict[HeaderName, HeaderValue], Field(max_length=MAX_HEADERS)]] = Field(
