@@ -46,7 +46,7 @@ async def the_job(parts: Parts, queue_id: str) -> tuple[Submission, EmailMessage
     stored = await parts.bus.js.get_last_msg("JOBS", send_subject("example", queue_id))
     submission, raw = unpack_submission(stored.data or b"")
     if submission.raw_chunks:
-        raw = await fetch_raw(parts.bus, queue_id, submission.raw_chunks)
+        raw = await fetch_raw(parts.bus, submission.raw_name, submission.raw_chunks)
     assert len(raw) == submission.size
     return submission, email.message_from_bytes(raw, policy=email.policy.default)
 
@@ -247,19 +247,21 @@ class TestIdempotencyKeys:
         assert await jobs(parts) == (0 if began else 1)
         assert (await client.post(URL, json=ONCE, headers=KEY)).json()["idempotency"]["status"] == "HIT"
 
-    async def test_who_died_before_keeping_it_leaves_nothing_in_the_message_of_the_next(
+    async def test_who_began_it_before_leaves_nothing_in_the_message_of_the_next(
         self, parts: Parts, client: httpx.AsyncClient, account: str
     ) -> None:
         large = {**ONCE, "text": "x" * 2_000_000, "html": "<p>y</p>"}
         first = (await client.post(URL, json=large, headers=KEY)).json()
         before = await fetch_raw(parts.bus, first["queueId"], 4)
+        begun = ids.new_queue_id()  # by one that has put some bytes there, and no job, and may be slow or dead
+        await put_raw(parts.bus, begun, b"of another try" * 100_000)
         (claim,) = [name async for name in parts.redis.scan_iter("ee:{example}:idem:*")]
         await parts.redis.hdel(claim, "answer")
-        await parts.redis.hset(claim, "since", "0")
-        await parts.bus.js.purge_stream(JOBS)
-        await put_raw(parts.bus, first["queueId"], b"of another try" * 100_000)
-        assert (await client.post(URL, json=large, headers=KEY)).json()["queueId"] == first["queueId"]
-        after = await fetch_raw(parts.bus, first["queueId"], 4)
+        await parts.redis.hset(claim, mapping={"since": "0", "queue": begun})
+        assert (await client.post(URL, json=large, headers=KEY)).json()["queueId"] == begun
+        stored = await parts.bus.js.get_last_msg("JOBS", send_subject("example", begun))
+        job, _ = unpack_submission(stored.data or b"")
+        after = await fetch_raw(parts.bus, job.raw_name, 4)
         assert b"of another try" not in after and len(after) == len(before)
 
     async def test_no_key_is_none_and_a_key_without_end_is_refused(

@@ -100,7 +100,7 @@ class Entrance:
         queue_id = reply.split()[6]
         found = await self.bench.parts.bus.js.get_last_msg(JOBS, f"ee.sch.{queue_id}")
         job, raw = unpack_submission(found.data or b"")
-        return job, raw or await fetch_raw(self.bench.parts.bus, job.queue_id, job.raw_chunks)
+        return job, raw or await fetch_raw(self.bench.parts.bus, job.raw_name, job.raw_chunks)
 
 
 @pytest.fixture

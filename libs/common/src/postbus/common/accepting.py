@@ -43,8 +43,11 @@ async def keep_submission(parts: Parts, account: Account, submission: Submission
 
     Unavailable when it can't be kept; TooLarge with too many recipients.
     """
-    if submission.queue_id == fresh or not await _is_kept(parts, account, submission.queue_id):
-        await put_submission(parts.bus, submission, raw)
+    if submission.queue_id != fresh:
+        if await _is_kept(parts, account, submission.queue_id):
+            return
+        submission = submission.model_copy(update={"raw_id": fresh})  # the first one may be slow instead of dead
+    await put_submission(parts.bus, submission, raw)
 
 
 async def _is_kept(parts: Parts, account: Account, queue_id: str) -> bool:

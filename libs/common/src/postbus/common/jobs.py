@@ -40,6 +40,8 @@ class Submission(Job):
     """A message that was accepted: everything that delivering it needs but the bytes.
 
     `raw_chunks` is the number of pieces in RAW, 0 where the bytes ride in the job; `size` is their length in all.
+    They lie under `raw_name`: a submission that may have been begun before, by somebody who is perhaps still writing,
+    has a `raw_id` of its own, so that the bytes of two are never mixed.
     `account_born_as` tells the account from a later one of the same id (`Account.born_as`). `proxy` is sealed
     (`postbus.common.network`) and goes before that of the account; `local_address` counts where it may be used.
     `attempts_limit` None means that only the deadline counts. `bcc` is the Bcc header of the stored copy, folded and
@@ -58,12 +60,18 @@ class Submission(Job):
     attempts_limit: int | None = None
     size: int
     raw_chunks: int = 0
+    raw_id: str = ""
     bcc: str | None = None
     copy_sent: bool | None = None
     sent_mail_path: str | None = None
     proxy: str | None = None
     local_address: str | None = None
     reference: ReferenceTask | None = None
+
+    @property
+    def raw_name(self) -> str:
+        """Where its bytes lie in RAW."""
+        return self.raw_id or self.queue_id
 
 
 class Filing(Job):
@@ -79,11 +87,17 @@ class Filing(Job):
     created: Instant
     size: int
     raw_chunks: int = 0
+    raw_id: str = ""
     bcc: str | None = None
     copy_sent: bool = True
     copy_asked: bool = False
     sent_mail_path: str | None = None
     reference: ReferenceTask | None = None
+
+    @property
+    def raw_name(self) -> str:
+        """Where its bytes lie in RAW."""
+        return self.raw_id or self.queue_id
 
 
 def pack_job(job: Job, raw: bytes = b"") -> bytes:
@@ -118,6 +132,6 @@ def schedule_subject(queue_id: str) -> str:
     return f"ee.sch.{queue_id}"
 
 
-def raw_subject(queue_id: str, chunk: int | Literal["*"]) -> str:
+def raw_subject(raw_name: str, chunk: int | Literal["*"]) -> str:
     """Where a piece of the message lies, counted from 0."""
-    return f"ee.raw.{queue_id}.{chunk}"
+    return f"ee.raw.{raw_name}.{chunk}"

@@ -29,7 +29,7 @@ class Content:
     @classmethod
     async def open(cls, bus: Bus, submission: Submission, inline: bytes) -> Content:
         """Read the first piece. DeliveryFailed when the bytes are gone, Unavailable when the bus is away."""
-        first = inline if not submission.raw_chunks else await _fetch_piece(bus, submission.queue_id, 0)
+        first = inline if not submission.raw_chunks else await _fetch_piece(bus, submission.raw_name, 0)
         return cls(bus, submission, first)
 
     @property
@@ -42,12 +42,12 @@ class Content:
         """All pieces in order; errors as `open`."""
         yield self._first
         for chunk in range(1, self._submission.raw_chunks):
-            yield await _fetch_piece(self._bus, self._submission.queue_id, chunk)
+            yield await _fetch_piece(self._bus, self._submission.raw_name, chunk)
 
 
-async def _fetch_piece(bus: Bus, queue_id: str, chunk: int) -> bytes:
+async def _fetch_piece(bus: Bus, raw_name: str, chunk: int) -> bytes:
     try:
-        message = await bus.js.get_last_msg(RAW, jobs.raw_subject(queue_id, chunk), direct=True)
+        message = await bus.js.get_last_msg(RAW, jobs.raw_subject(raw_name, chunk), direct=True)
     except nats.js.errors.NotFoundError as error:
         failure = Failure(error="The content of the message is no longer stored", code="EMESSAGE")
         raise DeliveryFailed(failure) from error

@@ -56,7 +56,7 @@ class FileHandler:
                 return False
             log.warning("message not filed", account=filing.account, queue_id=filing.queue_id, reason=refusal.message)
         if filing.raw_chunks:
-            await drop_raw(self.parts.bus, filing.queue_id)
+            await drop_raw(self.parts.bus, filing.raw_name)
         return True
 
     async def _file(self, job: QueuedJob, filing: Filing, inline: bytes) -> PostbusError | None:

@@ -56,7 +56,7 @@ class SendHandler:
         account = await self.parts.accounts.find(job.token)
         if account is None or not is_of(submission, account):
             log.info("submission dropped, its account is gone", queue_id=submission.queue_id)
-            await drop_raw(self.parts.bus, submission.queue_id)
+            await drop_raw(self.parts.bus, submission.raw_name)
             return True
         owner = f"{self.parts.worker}:{job.sequence}"
         phases = Phases(self.parts.redis, job.token, submission.queue_id, submission.attempt, owner)
@@ -137,7 +137,7 @@ class SendHandler:
         if filing is not None:
             await put_filing(self.parts.bus, filing, inline)
         elif outcome.next_attempt is None and submission.raw_chunks:
-            await drop_raw(self.parts.bus, submission.queue_id)
+            await drop_raw(self.parts.bus, submission.raw_name)
 
 
 def _next_attempt(submission: Submission, outcome: Outcome) -> Submission:
@@ -160,6 +160,7 @@ def _filing(account: Account, submission: Submission, outcome: Outcome) -> Filin
         created=outcome.at,
         size=submission.size,
         raw_chunks=submission.raw_chunks,
+        raw_id=submission.raw_id,
         bcc=submission.bcc,
         copy_sent=wanted,
         copy_asked=submission.copy_sent is True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import nats.errors
 import nats.js.errors
 
@@ -28,7 +26,7 @@ async def put_submission(bus: Bus, submission: Submission, raw: bytes) -> None:
         raise TooLarge("The message has too many recipients")
     await bus.jobs_room.check(bus.js)
     if not inline and submission.attempt == 1:
-        await put_raw(bus, submission.queue_id, raw)
+        await put_raw(bus, submission.raw_name, raw)
     await schedule_submission(bus, submission, inline)
 
 
@@ -66,35 +64,29 @@ async def put_filing(bus: Bus, filing: Filing, inline: bytes) -> None:
     await bus.publish(subject, jobs.pack_job(filing, inline), headers)
 
 
-async def put_raw(bus: Bus, queue_id: str, raw: bytes) -> None:
-    """Keep the bytes of a message in RAW, `chunk_count` pieces; Unavailable when it is full or away.
-
-    What is kept last counts: a message that is composed again, as nobody knows whether it was kept, is not mixed with
-    what there is of the first one.
-    """
-    this_time = secrets.token_hex(8)
+async def put_raw(bus: Bus, raw_name: str, raw: bytes) -> None:
+    """Keep the bytes of a message in RAW, `chunk_count` pieces; Unavailable when it is full or away."""
     for chunk in range(chunk_count(len(raw))):
         piece = raw[chunk * jobs.RAW_CHUNK_BYTES : (chunk + 1) * jobs.RAW_CHUNK_BYTES]
-        headers = {"Nats-Msg-Id": f"raw:{queue_id}:{chunk}:{this_time}"}
-        await bus.publish(jobs.raw_subject(queue_id, chunk), piece, headers)
+        await bus.publish(jobs.raw_subject(raw_name, chunk), piece, {"Nats-Msg-Id": f"raw:{raw_name}:{chunk}"})
 
 
-async def fetch_raw(bus: Bus, queue_id: str, chunks: int) -> bytes:
+async def fetch_raw(bus: Bus, raw_name: str, chunks: int) -> bytes:
     """The bytes of a message that lies in RAW; Unavailable when a piece is gone or the bus is away."""
     parts = []
     try:
         for chunk in range(chunks):
-            message = await bus.js.get_last_msg(RAW, jobs.raw_subject(queue_id, chunk), direct=True)
+            message = await bus.js.get_last_msg(RAW, jobs.raw_subject(raw_name, chunk), direct=True)
             parts.append(message.data or b"")
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
         raise Unavailable(f"bus: message bytes: {error}", code="BusUnavailable") from error
     return b"".join(parts)
 
 
-async def drop_raw(bus: Bus, queue_id: str) -> None:
+async def drop_raw(bus: Bus, raw_name: str) -> None:
     """Forget the bytes of a message; Unavailable when the bus is away."""
     try:
-        await bus.js.purge_stream(RAW, subject=jobs.raw_subject(queue_id, "*"))
+        await bus.js.purge_stream(RAW, subject=jobs.raw_subject(raw_name, "*"))
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
         raise Unavailable(f"bus: {error}", code="BusUnavailable") from error
 

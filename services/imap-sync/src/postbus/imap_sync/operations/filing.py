@@ -118,7 +118,7 @@ def _sent_mailbox(session: Session, filing: Filing) -> MailboxRecord | None:
 async def _copy_of(session: Session, command: FileMessage) -> bytes:
     """The message as it was sent, with the Bcc header that travelled with nobody."""
     filing = command.filing
-    raw = await fetch_raw(session.bus, filing.queue_id, filing.raw_chunks) if filing.raw_chunks else command.raw
+    raw = await fetch_raw(session.bus, filing.raw_name, filing.raw_chunks) if filing.raw_chunks else command.raw
     return f"Bcc: {filing.bcc}\r\n".encode() + raw if filing.bcc else raw
 
 
