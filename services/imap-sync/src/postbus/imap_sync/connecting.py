@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from postbus.common.account_log import AccountLog
-from postbus.common.accounts import Account
+from postbus.common.accounts import Account, ImapSettings
 from postbus.common.credentials import Credentials, load_credentials
 from postbus.common.errors import AuthenticationFailed, ConnectFailed
 from postbus.common.network import choose_local_address, load_proxy
+from postbus.common.proxies import Proxy
 from postbus.common.service import Parts
 from postbus.imap_sync.budget import Budget, Slots
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
@@ -103,16 +104,7 @@ class Connector:
     async def _endpoint(self, account: Account) -> Endpoint:
         imap = account.record.imap
         assert imap is not None, "an account without IMAP is never connected"
-        local = choose_local_address(self.parts, "imap", account.token)
-        return Endpoint(
-            host=imap.host,
-            port=imap.port,
-            secure=imap.secure,
-            tls=imap.tls,
-            ignore_cert_errors=bool(self.parts.settings.current.ignore_mail_cert_errors),
-            local_address=local.ip if local else None,
-            proxy=await load_proxy(self.parts, account),
-        )
+        return endpoint_of(self.parts, imap, account.token, await load_proxy(self.parts, account))
 
     @asynccontextmanager
     async def _turn(self, account: Account, *, watching: bool) -> AsyncIterator[None]:
@@ -128,6 +120,20 @@ class Connector:
                 await stack.enter_async_context(ahead)
             await stack.enter_async_context(self.hosts.setdefault(host, asyncio.Semaphore(limit)))
             yield
+
+
+def endpoint_of(parts: Parts, imap: ImapSettings, login: str, proxy: Proxy | None) -> Endpoint:
+    """Where and how to connect, with what the settings say; `login` is whose connection it is."""
+    local = choose_local_address(parts, "imap", login)
+    return Endpoint(
+        host=imap.host,
+        port=imap.port,
+        secure=imap.secure,
+        tls=imap.tls,
+        ignore_cert_errors=bool(parts.settings.current.ignore_mail_cert_errors),
+        local_address=local.ip if local else None,
+        proxy=proxy,
+    )
 
 
 def _host_of(account: Account) -> str:

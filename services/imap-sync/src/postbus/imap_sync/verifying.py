@@ -8,9 +8,10 @@ from typing import Any
 
 from postbus.common.accounts import AccountRecord
 from postbus.common.errors import AuthenticationFailed, BadInput, CommandRefused, PostbusError
-from postbus.common.network import choose_local_address, choose_proxy
+from postbus.common.network import choose_proxy
 from postbus.common.service import Parts
 from postbus.common.verifying import LoginResult, LoginTest
+from postbus.imap_sync.connecting import endpoint_of
 from postbus.imap_sync.connection import Endpoint, ImapConnection, open_connection
 from postbus.imap_sync.listed import plan_any_listing
 
@@ -44,16 +45,7 @@ class LoginTester:
         imap = test.imap
         if imap is None:
             raise BadInput("not a `verify` command")
-        local = choose_local_address(self.parts, "imap", test.login)
-        return Endpoint(
-            host=imap.host,
-            port=imap.port,
-            secure=imap.secure,
-            tls=imap.tls,
-            ignore_cert_errors=bool(self.parts.settings.current.ignore_mail_cert_errors),
-            local_address=local.ip if local else None,
-            proxy=choose_proxy(self.parts, test.proxy),
-        )
+        return endpoint_of(self.parts, imap, test.login, choose_proxy(self.parts, test.proxy))
 
 
 def failed(error: PostbusError) -> LoginResult:

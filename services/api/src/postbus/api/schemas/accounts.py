@@ -32,6 +32,11 @@ MAX_PATHS = 1000
 MAX_SUBCONNECTIONS = 100
 MAX_HEADERS = 100
 
+EXAMPLE_LOGINS: dict[str, Any] = {
+    side: {"auth": {"user": "kaarel", "pass": "secret"}, "host": f"{side}.example.com", "port": port, "secure": True}
+    for side, port in (("imap", 993), ("smtp", 465))
+}
+
 LOGS = "Keep a log of what happens between the account and its mail servers, without secrets and contents"
 
 Path = Annotated[MailboxPath, Field(description="A mailbox path, or a special use such as `\\Sent`")]
@@ -222,18 +227,7 @@ class AccountInput(_AccountFields):
                     "account": "example",
                     "name": "Kaarel Karu",
                     "email": "kaarel@example.com",
-                    "imap": {
-                        "auth": {"user": "kaarel", "pass": "secret"},
-                        "host": "imap.example.com",
-                        "port": 993,
-                        "secure": True,
-                    },
-                    "smtp": {
-                        "auth": {"user": "kaarel", "pass": "secret"},
-                        "host": "smtp.example.com",
-                        "port": 465,
-                        "secure": True,
-                    },
+                    **EXAMPLE_LOGINS,
                 }
             ]
         },

@@ -73,11 +73,10 @@ class MailboxStatus(Output):
     error: Given[str] = Field(None, description="Why there are none")
 
 
-class Mailbox(Output):
-    """A mailbox, as of the last sync."""
+class ListedMailbox(Output):
+    """A mailbox as the server lists it."""
 
     path: str = Field(description="Path as the user sees it", examples=["Archive/2026"])
-    id: Given[str] = Field(None, description="Id the server gave it (OBJECTID)")
     delimiter: str | None = Field(None, description="What stands between levels", examples=["/"])
     parent_path: str = Field("", description="Path of the level above", examples=["Archive"])
     name: str = Field(description="Last part of the path", examples=["2026"])
@@ -86,6 +85,12 @@ class Mailbox(Output):
     special_use: Given[SpecialUse] = Field(None, description="What it is for")
     special_use_source: Given[Literal["user", "extension", "name"]] = Field(None, description="Who says so")
     no_inferiors: Given[bool] = Field(None, description="It can't have mailboxes below it")
+
+
+class Mailbox(ListedMailbox):
+    """A mailbox, as of the last sync."""
+
+    id: Given[str] = Field(None, description="Id the server gave it (OBJECTID)")
     messages: int = Field(0, description="Messages", examples=[120])
     uid_next: GivenOrFalse[int] = Field(None, description="UIDNEXT; `false` where the server does not tell")
     status: Given[MailboxStatus] = Field(None, description="Current counters, with `counters=true`")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import ConfigDict, Field
 
-from postbus.api.schemas.accounts import EhloName, ImapInput, SmtpInput
+from postbus.api.schemas.accounts import EXAMPLE_LOGINS, EhloName, ImapInput, SmtpInput
 from postbus.api.schemas.fields import Given, GivenOrFalse, Input, Output, ProxyInput
-from postbus.api.schemas.messages import SpecialUse
+from postbus.api.schemas.messages import ListedMailbox
 
 
 class VerifyInput(Input):
@@ -19,18 +17,7 @@ class VerifyInput(Input):
             "examples": [
                 {
                     "mailboxes": True,
-                    "imap": {
-                        "auth": {"user": "kaarel", "pass": "secret"},
-                        "host": "imap.example.com",
-                        "port": 993,
-                        "secure": True,
-                    },
-                    "smtp": {
-                        "auth": {"user": "kaarel", "pass": "secret"},
-                        "host": "smtp.example.com",
-                        "port": 465,
-                        "secure": True,
-                    },
+                    **EXAMPLE_LOGINS,
                 }
             ]
         }
@@ -58,23 +45,9 @@ class VerifyResult(Output):
     response_text: Given[str] = Field(None, description="Words of the mail server")
 
 
-class VerifiedMailbox(Output):
-    """A mailbox of the login."""
-
-    path: str = Field(description="Path as the user sees it", examples=["Archive/2026"])
-    delimiter: str | None = Field(None, description="What stands between levels", examples=["/"])
-    parent_path: str = Field("", description="Path of the level above", examples=["Archive"])
-    name: str = Field(description="Last part of the path", examples=["2026"])
-    listed: bool = Field(True, description="The server lists it")
-    subscribed: bool = Field(True, description="The user subscribed to it")
-    special_use: Given[SpecialUse] = Field(None, description="What it is for")
-    special_use_source: Given[Literal["user", "extension", "name"]] = Field(None, description="Who says so")
-    no_inferiors: Given[bool] = Field(None, description="It can't have mailboxes below it")
-
-
 class Verified(Output):
     """How the logins went; a side that was not asked for is left out."""
 
     imap: Given[VerifyResult] = Field(None, description="The IMAP login")
     smtp: Given[VerifyResult] = Field(None, description="The SMTP login")
-    mailboxes: Given[list[VerifiedMailbox]] = Field(None, description="The mailboxes, INBOX first, then by path")
+    mailboxes: Given[list[ListedMailbox]] = Field(None, description="The mailboxes, INBOX first, then by path")
