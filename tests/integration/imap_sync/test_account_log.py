@@ -68,6 +68,26 @@ async def test_a_log_tells_of_connections_commands_passes_and_states(system: Sys
     assert len({line["connection"] for line in lines if line["source"] == "imap"}) >= 1
 
 
+async def test_each_attempt_that_fails_is_told_with_its_reason_and_when_the_next_one_is_due(
+    system: System, free_port: int
+) -> None:
+    await system.start()
+    account = await system.add(port=free_port)
+    await with_log(system, account)
+
+    async def attempts() -> list[dict[str, Any]]:
+        return [line for line in await lines_of(system, account) if line["event"] == "attempt ended"]
+
+    async def told() -> bool:
+        return len(await attempts()) >= 2
+
+    await until(told, "more than the first one")
+    for line in await attempts():
+        assert line["code"] == "ECONNREFUSED"
+        assert line["text"]
+        assert line["nextAttemptMs"] > 0
+
+
 @pytest.mark.parametrize("kind", ["password", "token"])
 async def test_no_secret_and_no_content_gets_into_a_log(system: System, kind: str) -> None:
     """Password, access token, subject, body, recipients and what is searched for are planted, and looked for."""

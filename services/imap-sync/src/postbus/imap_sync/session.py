@@ -262,23 +262,29 @@ class AccountSession:
             raise
         except AuthenticationFailed as error:
             await self._note(self._states.refused(error))
-            return self._backoff.next_s(Fault.REFUSED)
+            return self._tell_attempt(error, self._backoff.next_s(Fault.REFUSED))
         except (Unavailable, StateConflict) as error:
             log.warning("account waits", account=self._live.token, reason=error.message)
             return random.uniform(0.0, self._tuning.first_backoff_s)  # noqa: S311
         except (ConnectionLost, DeadlineExceeded) as error:
             log.info("connection lost", account=self._live.token, reason=error.message)
             await self._note(self._states.disconnected(error))
-            return self._backoff.next_s(Fault.DROPPED, lived_s=self._lived_s())
+            return self._tell_attempt(error, self._backoff.next_s(Fault.DROPPED, lived_s=self._lived_s()))
         except DroppedAtOnce as error:
             await self._note(self._states.unreachable(error))
-            return self._backoff.next_s(Fault.DROPPED)
+            return self._tell_attempt(error, self._backoff.next_s(Fault.DROPPED))
         except PostbusError as error:
             await self._note(self._states.unreachable(error))
             asked_s = float(error.details.get("backoff_s") or 0.0)
             fault = Fault.AWAY if self._since is None else Fault.BROKEN
-            return self._backoff.next_s(fault, lived_s=self._lived_s(), at_least_s=asked_s)
+            return self._tell_attempt(error, self._backoff.next_s(fault, lived_s=self._lived_s(), at_least_s=asked_s))
         raise AssertionError("watching ends with an error only")
+
+    def _tell_attempt(self, error: PostbusError, delay_s: float) -> float:
+        """Tell in the log of the account how an attempt ended; returns after how many seconds the next one is due."""
+        words = None if isinstance(error, AuthenticationFailed) else error.message  # they may repeat the login's
+        self.log.add("account", event="attempt ended", code=error.code, text=words, nextAttemptMs=int(delay_s * 1000))
+        return delay_s
 
     def _lived_s(self) -> float:
         """How long the session lived, from the login on."""
