@@ -15,7 +15,7 @@ from dataclasses import replace
 import structlog
 
 from postbus.common.account_log import AccountLog
-from postbus.common.accounts import Account, AccountState, MailboxRecord
+from postbus.common.accounts import Account, AccountState, MailboxRecord, names
 from postbus.common.bus.connection import Bus
 from postbus.common.errors import AuthenticationFailed, ConnectionLost, DeadlineExceeded, PostbusError, Unavailable
 from postbus.imap_sync.backoff import Fault
@@ -357,6 +357,7 @@ class AccountSession:
         """Once it is known which mailboxes there are: those that were asked for get a connection of their own."""
         self._known.set()
         account = self.account
+        await self._live.note_missing(self._missing_name())
         wanted, noted = account.record.subconnections, account.disabled_subconnections
         rows, limit = list(self._live.mailboxes()) if wanted else [], profile.connections
         plan = plan_subconnections(wanted, rows, synced, gmail=self.is_gmail, connections=limit)
@@ -365,6 +366,14 @@ class AccountSession:
             self._live.account = replace(self._live.account, disabled_subconnections=plan.disabled)
         self._budget.account.limit = limit - 1 - len(plan.paths)
         self._subconnections.keep(plan.paths)
+
+    def _missing_name(self) -> str | None:
+        """The first name in `path` of the account that is no mailbox: what nobody watches looks healthy otherwise."""
+        chosen = self.account.record.path
+        if "*" in chosen:
+            return None
+        rows = list(self._live.mailboxes())
+        return next((name for name in chosen if not any(names(name, row.path, row.special_use) for row in rows)), None)
 
     async def _open_watching(self, on_event: Callable[[str], None]) -> ImapConnection:
         async def connect() -> ImapConnection:

@@ -25,6 +25,7 @@ from postbus.imap_sync.state.store import SyncStore
 
 MAX_CHUNKS_BY_NAME = 64  # where it may be more, it is asked first which there are
 MAX_REASON_CHARS = 1024  # of a server's words
+NO_MAILBOX = "there is no such mailbox"
 MAX_DEFERRED_SIZE = 512 * 1024  # bytes
 
 
@@ -163,8 +164,21 @@ class LiveAccount:
     async def clear_sync_error(self, path: str) -> None:
         """This mailbox was synced; so much for what was noted of it, or of one that is gone."""
         known = self.account.sync_error
-        if known is not None and (known.path == path or known.path not in self.rows):
+        if known is None or known.error == NO_MAILBOX:
+            return
+        if known.path == path or known.path not in self.rows:
             await self._put_sync_error(None)
+
+    async def note_missing(self, name: str | None) -> None:
+        """Keep that nothing is what `path` of the account names so; None: everything is there.
+
+        A mailbox that is there and can't be synced is told first.
+        """
+        known = self.account.sync_error
+        noted = known.path if known is not None and known.error == NO_MAILBOX else None
+        if name == noted or (known is not None and noted is None):
+            return
+        await self._put_sync_error(SyncError(path=name, time=now(), error=NO_MAILBOX) if name is not None else None)
 
     async def _put_sync_error(self, error: SyncError | None) -> None:
         self.account = replace(self.account, sync_error=error)
