@@ -1,10 +1,12 @@
 """`flush`: the index is forgotten and built again, in silence; nothing is lost, nothing is told twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count, islice
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -157,11 +159,19 @@ async def test_one_account_is_flushed_at_a_time(system: System) -> None:
     await flush(system, other, "f2")
 
 
+def names_in(partitions: Container[int]) -> Iterator[str]:
+    """New names of accounts that belong to these partitions."""
+    names = (f"u{uuid4().hex[:10]}" for _ in count())
+    return (name for name in names if ids.partition_of(ids.account_token(name)) in partitions)
+
+
 async def test_the_owner_flushes_whichever_worker_that_is(system: System) -> None:
     first, second = await system.start("w1"), await system.start("w2")
     await until_true(lambda: len(first.worker.placement.owned) == len(second.worker.placement.owned) == 128, "shared")
-    accounts = [await system.connected() for _ in range(6)]
+    names = [name for running in (first, second) for name in islice(names_in(running.worker.placement.owned), 3)]
+    accounts = [await system.connected(user=f"{name}@example.test") for name in names]
     assert first.worker.runners
+    assert second.worker.runners
     for number, account in enumerate(accounts):
         await system.deliver(account)
         await system.event(account, "messageNew")
