@@ -13,6 +13,7 @@ from postbus.imap_sync.state.identities import (
     MAX_ENTRIES,
     Identity,
     Seen,
+    begin_at,
     buckets_of,
     identity_of,
     pack_bucket,
@@ -65,6 +66,12 @@ def test_what_arrived_before_anything_was_kept_is_never_called_new() -> None:
     assert not Seen().is_new(identified(ROW))
     assert not Seen(since=arrived + 1).is_new(identified(ROW))
     assert Seen(since=arrived).is_new(identified(ROW))
+
+
+def test_what_arrived_in_the_very_second_in_which_keeping_began_is_not_called_new() -> None:
+    seen = Seen(begin_at(1_700_000_000.9), {})
+    assert not seen.is_new(Identity((1,), 1_700_000_000))
+    assert seen.is_new(Identity((1,), 1_700_000_001))
 
 
 def test_memory_is_bounded_and_what_fell_out_of_it_is_never_called_new() -> None:

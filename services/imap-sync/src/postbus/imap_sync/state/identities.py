@@ -120,6 +120,11 @@ class Seen:
         return self._buckets.setdefault(key % BUCKETS, Bucket())
 
 
+def begin_at(at: float) -> int:
+    """Since when all is remembered where that begins at `at`: what came in the same second may have been announced."""
+    return int(at) + 1
+
+
 def buckets_of(identities: Iterable[Identity]) -> set[int]:
     """The numbers of the buckets these messages lie in."""
     return {key % BUCKETS for identity in identities for key in identity.keys}

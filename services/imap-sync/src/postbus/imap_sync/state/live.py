@@ -19,7 +19,7 @@ from postbus.common.times import iso, now
 from postbus.imap_sync.outbox import Outbox
 from postbus.imap_sync.protocol.values import UidRange
 from postbus.imap_sync.state.commit import Commit, MailboxChange, dump_row, number_name, parse_row
-from postbus.imap_sync.state.identities import FROM_FIELD, Identity, Seen, buckets_of
+from postbus.imap_sync.state.identities import FROM_FIELD, Identity, Seen, begin_at, buckets_of
 from postbus.imap_sync.state.index import MailboxIndex, chunk_count, chunks_among, chunks_in, chunks_of
 from postbus.imap_sync.state.store import SyncStore
 
@@ -143,7 +143,7 @@ class LiveAccount:
                 whole.fields["listTime"] = iso(self.listed_at)
             begins = self._seen_from
             if begins is None:  # before the very first commit nothing was announced
-                begins = int(time.time()) if self._commit else 0
+                begins = begin_at(time.time()) if self._commit else 0
                 whole.seen[FROM_FIELD] = str(begins).encode()
             name = secrets.token_hex(8)
             waiting = await self._store.commit(
